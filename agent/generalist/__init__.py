@@ -1,0 +1,1 @@
+"""The generalist: one LangChain chat model over a local vision-language model."""

@@ -1,0 +1,1 @@
+"""One node a file; wiring lives in `clarify.agent.graph`."""

@@ -1,0 +1,1 @@
+"""How people reach CLARIFY; each file a thin skin over `ClarifyAnswer`."""

@@ -1,0 +1,1 @@
+"""The knowledge graph: schema, sourced facts, stores, queries and linking."""

@@ -1,0 +1,77 @@
+"""The seam between CLARIFY and a Cypher engine, and the typed rows that come back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+
+@runtime_checkable
+class KnowledgeGraph(Protocol):
+    """A graph store; the same query text runs on every implementation (`stores/`)."""
+
+    def query(self, cypher: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Runs one read statement and returns plain property dicts."""
+
+    def upsert_nodes(self, label: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes nodes; each row has `id` and declared properties only."""
+
+    def upsert_edges(self, type: str, src: str, dst: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes relationships of `type` from label `src` to label `dst`; each row has `src`, `dst`, properties."""
+
+    def search(self, text: str, k: int = 10) -> list[dict[str, Any]]:
+        """Full-text search over names: dicts with id, name, label, matched, score."""
+
+    @property
+    def schema(self) -> str:
+        """The schema as text for a prompt."""
+
+    def close(self) -> None:
+        """Releases the engine."""
+
+
+class SourceRef(BaseModel):
+    """Where a fact comes from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    title: str
+    year: int | None = None
+    organisation: str = ""
+    section: str = ""
+
+
+class FactRow(BaseModel):
+    """One retrieved fact: design section 8, `clarify kg query`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fact_id: str
+    statement: str
+    source: SourceRef
+    subject: str
+    predicate: str
+    object: str
+    subject_curie: str = ""
+    object_curie: str = ""
+    reviewed: bool = False
+    support: str = "recalled"
+    query: str = ""
+    cypher: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class Link(BaseModel):
+    """A node that a piece of text may mean: design section 8, `clarify kg link`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    curie: str
+    name: str
+    matched: str
+    score: float
+    how: str
+    label: str = "Disease"

@@ -1,0 +1,1 @@
+"""What the generalist calls: the specialist and the knowledge graph."""

@@ -1,0 +1,66 @@
+"""What the generalist reads of a tool's result: short lines, ids first. The training dialogues use the same functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ..graph_schema.protocol import FactRow
+
+OUT_OF_SCOPE = "not dermoscopy of a skin lesion; no label"
+
+
+class Finding(Protocol):
+    """The part of a classification that is shown to the generalist."""
+
+    @property
+    def probabilities(self) -> Mapping[str, float]: ...
+    @property
+    def prediction_set(self) -> Sequence[str]: ...
+    @property
+    def in_scope(self) -> bool: ...
+
+
+def render_rows(rows: Sequence[FactRow]) -> str:
+    """Renders fact rows, one a line: `[fact_id] subject | predicate | object`."""
+    return "\n".join(f"[{r.fact_id}] {r.subject} | {r.predicate} | {r.object}" for r in rows)
+
+
+def render_no_rows(query: str, diseases: Sequence[str]) -> str:
+    """Says that the graph holds nothing for a query."""
+    return f"no facts found: {query} of {', '.join(diseases)}"
+
+
+def render_unknown_disease(name: str) -> str:
+    """Says that no node is near enough to a name."""
+    return f"no disease found: {name}"
+
+
+def render_finding(
+    image: str, finding: Finding, names: Mapping[str, str], *, sure: bool, second_look: bool = False
+) -> str:
+    """Renders a classification.
+
+    Args:
+        image: The thread's picture id, for example `img1`.
+        finding: Calibrated probabilities by label, conformal set, scope.
+        names: Display name of each label.
+        sure: Whether the gate counts the top probability as confident.
+        second_look: Whether this is the result of test-time augmentation.
+
+    Returns:
+        One line, for example
+        `img1: melanoma 71 %, melanocytic nevus 21 %, benign keratosis 5 %; unsure; shortlist melanoma, melanocytic nevus`.
+    """
+    head = f"{image} second look" if second_look else image
+    if not finding.in_scope:
+        return f"{head}: {OUT_OF_SCOPE}"
+    top = sorted(finding.probabilities.items(), key=lambda item: -item[1])[:3]
+    shares = ", ".join(f"{names[label]} {round(100 * p)} %" for label, p in top)
+    shortlist = ", ".join(names[label] for label in finding.prediction_set)
+    return f"{head}: {shares}; {'sure' if sure else 'unsure'}; shortlist {shortlist}"
+
+
+def render_error(message: str) -> str:
+    """Renders a tool failure for the generalist."""
+    return f"error: {message}"

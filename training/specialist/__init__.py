@@ -1,0 +1,1 @@
+"""How the shipped specialist came to be: data, training, calibration, export."""
