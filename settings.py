@@ -1,4 +1,4 @@
-"""Settings of a CLARIFY process: environment variables with the prefix `CLARIFY_`, or the same names in `.env`."""
+"""Settings of a process: environment variables with the prefix `CLARIFY_`, or the same names in `.env`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from .errors import BadInput
 class Settings(BaseSettings):
     """Where things are kept and which parts are used; every field has a working default.
 
-    Attributes are read from `CLARIFY_<NAME>`; `.env.example` lists them all.
+    Fields are read from `CLARIFY_<NAME>`; `.env.example` lists them all.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="CLARIFY_", env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
+        env_prefix="CLARIFY_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
     )
 
-    home: Path = Field(default=Path("~/.clarify"), description="Folder for the built graph, pictures and conversations.")
-    graph: str = Field(default="", description="bolt:// or neo4j:// address, or the path of an embedded graph; empty: built in.")
+    home: Path = Field(default=Path("~/.clarify"), description="Built graph, pictures and conversations.")
+    graph: str = Field(default="", description="bolt:// or neo4j:// address; empty: the embedded graph.")
     neo4j_user: str = Field(default="neo4j", description="User of the Neo4j server.")
     neo4j_password: SecretStr = Field(default=SecretStr(""), description="Password of the Neo4j server.")
     neo4j_database: str = Field(default="neo4j", description="Database on the Neo4j server.")
-    profile: str = Field(default="nano", description="Generalist: nano, hub:NAME, or the address of a compatible server.")
-    api_key: SecretStr = Field(default=SecretStr(""), description="Key for a compatible server; most local ones need none.")
+    profile: str = Field(default="nano", description="Generalist; see the README, section Profiles.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="Key of an OpenAI-compatible server.")
 
     @field_validator("home")
     @classmethod
