@@ -1,0 +1,400 @@
+"""Dialogues that teach when to call what, and to say rows in sentences (VILA-M3, arXiv 2411.12915, section 3.3).
+
+A dialogue is a list of messages as the state machine sends them; the policy below decides the right calls from what
+is known, the made-up `World` answers them, and the sentences follow `phrasing.toml`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ...graph_schema.protocol import FactRow
+from ...tools.render import OUT_OF_SCOPE, render_error, render_no_rows, render_rows, render_unknown_disease
+from .world import Split, World
+
+Kind = Literal["lesion", "skin_other", "not_skin"]
+_HERE = Path(__file__).parent
+PHRASING: dict[str, Any] = tomllib.loads((_HERE / "phrasing.toml").read_text(encoding="utf-8"))
+INTENTS = ("describe", "signs", "treatment", "causes", "tests", "prognosis", "differential", "urgency")
+
+
+class Pictures(Protocol):
+    """Gives pictures to dialogues."""
+
+    def draw(self, rng: random.Random, kind: Kind, split: Split) -> tuple[int, Mapping[str, float] | None]:
+        """Returns a picture's index and, where the specialist was run on it, its probabilities by display name."""
+
+
+def load_wordings(split: Split) -> dict[str, dict[str, list[str]]]:
+    """Reads the question wordings of a split: `{group: {intent: [wording]}}`."""
+    raw = tomllib.loads((_HERE / "wordings" / f"{split}.toml").read_text(encoding="utf-8"))
+    return {group: {intent: table["w"] for intent, table in intents.items()} for group, intents in raw.items()}
+
+
+@dataclass
+class Call:
+    """A tool call and what it returned."""
+
+    name: str
+    args: dict[str, Any]
+    result: str = ""
+    rows: list[FactRow] = field(default_factory=list)
+    outcome: Literal["rows", "none", "unknown", "error", "finding", "out_of_scope"] = "rows"
+
+
+@dataclass
+class Message:
+    """One message; `target` marks what the model is trained to write, `calls` what it must call."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str = ""
+    images: list[tuple[str, int]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    target: bool = False
+    kind: str = ""
+
+
+@dataclass
+class _Finding:
+    image: str
+    shares: list[tuple[str, int]]
+    sure: bool
+    shortlist: list[str]
+    in_scope: bool = True
+
+    def render(self, second: bool = False) -> str:
+        head = f"{self.image} second look" if second else self.image
+        if not self.in_scope:
+            return f"{head}: {OUT_OF_SCOPE}"
+        shares = ", ".join(f"{name} {p} %" for name, p in self.shares)
+        return f"{head}: {shares}; {'sure' if self.sure else 'unsure'}; shortlist {', '.join(self.shortlist)}"
+
+
+class DialogueMaker:
+    """Writes one dialogue at a time.
+
+    Args:
+        split: Which wordings, names and pictures are used.
+        names, phrases, labels: As `World` takes them.
+        pictures: Where pictures come from, or None for text-only dialogues.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        names: dict[str, list[str]],
+        phrases: list[str],
+        labels: list[str],
+        pictures: Pictures | None,
+    ) -> None:
+        self.split = split
+        self.words = load_wordings(split)
+        self._world_args = (names, phrases, labels)
+        self.pictures = pictures
+
+    def make(self, rng: random.Random) -> list[Message]:
+        """Makes a dialogue of one to four turns."""
+        return _Dialogue(self, rng, World(rng, self.split, *self._world_args)).run()
+
+
+class _Dialogue:
+    def __init__(self, maker: DialogueMaker, rng: random.Random, world: World) -> None:
+        self.maker, self.rng, self.world = maker, rng, world
+        self.messages: list[Message] = []
+        self.known: dict[tuple[str, tuple[str, ...]], Call] = {}
+        self.images = 0
+        self.subject: str | None = None
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    def _pick(self, group: str, intent: str, **slots: str) -> str:
+        text = self.rng.choice(self.maker.words[group][intent])
+        for key, value in slots.items():
+            text = text.replace("{" + key + "}", value)
+        return text
+
+    def _dress(self, text: str) -> str:
+        rng = self.rng
+        if rng.random() < 0.2:
+            text = f"{self._pick('prefix', 'any')} {text}"
+        if rng.random() < 0.15:
+            text = f"{text} {self._pick('suffix', 'any')}"
+        roll = rng.random()
+        if roll < 0.06:
+            text = text.lower()
+        elif roll < 0.09:
+            text = text.rstrip("?.! ")
+        if rng.random() < 0.06 and len(text) > 12:
+            i = rng.randrange(1, len(text) - 2)
+            if text[i].isalpha() and text[i + 1].isalpha() and self.subject is None:
+                text = text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+        return text
+
+    def _intents(self) -> list[str]:
+        intents = [self.rng.choice(INTENTS)]
+        if self.rng.random() < 0.22:
+            second = self.rng.choice(INTENTS)
+            if second not in intents:
+                intents.append(second)
+        return intents
+
+    def _join(self, text: str, intents: Sequence[str]) -> str:
+        for intent in intents:
+            end = "?" if text.endswith("?") else ""
+            text = f"{text.rstrip('?.! ')}, and {self._pick('clause', intent)}{end}"
+        return text
+
+    def run(self) -> list[Message]:
+        turns = self.rng.choices((1, 2, 3, 4), (0.42, 0.27, 0.19, 0.12))[0]
+        for _ in range(turns):
+            self._turn()
+        return self.messages
+
+    def _turn(self) -> None:
+        rng = self.rng
+        first = not self.messages
+        options: list[tuple[Any, float]] = [(self._named, 3.0), (self._pair, 1.2), (self._chat, 1.0)]
+        if self.maker.pictures is not None and self.images < 3:
+            options.append((self._picture, 4.5 if first else 1.2))
+        if self.subject is not None:
+            options.append((self._follow, 6.0))
+        if first:
+            options.append((self._vague, 0.4))
+        rng.choices([f for f, _ in options], [w for _, w in options])[0]()
+
+    def _chat(self) -> None:
+        group = self.rng.choices(("greeting", "thanks", "small_talk", "out_of_field"), (1, 1, 1, 3))[0]
+        text = self._pick(group, "none")
+        if group == "out_of_field":
+            text = self._dress(text)
+        self._user(text, group)
+        self._say([PHRASING["other"][group]])
+
+    def _vague(self) -> None:
+        self._user(self._dress(self._pick("vague", "none")), "vague")
+        self._say([PHRASING["other"]["vague"]])
+
+    def _named(self) -> None:
+        name = self.world.disease().name if self.rng.random() > 0.12 else self.world.label()
+        name = self.world.disease(name).name
+        intents = self._intents()
+        text = self._join(self._pick("named", intents[0], d=name), intents[1:])
+        self.subject = name
+        self._user(self._dress(text), "named")
+        self._answer([(intent, (name,)) for intent in intents])
+
+    def _pair(self) -> None:
+        a, b = self.world.label(), self.world.label()
+        if a == b:
+            return self._named()
+        self.subject = a
+        self._user(self._dress(self._pick("pair", "differential", d1=a, d2=b)), "pair")
+        self._answer([("differential", (a, b))])
+
+    def _follow(self) -> None:
+        assert self.subject is not None
+        intents = self._intents()
+        text = self._join(self._pick("follow", intents[0]), intents[1:])
+        self._user(text if self.rng.random() < 0.8 else self._dress(text), "follow")
+        self._answer([(intent, (self.subject,)) for intent in intents])
+
+    # -- pictures ----------------------------------------------------------------------------------------------
+
+    def _picture(self) -> None:
+        rng = self.rng
+        assert self.maker.pictures is not None
+        kind: Kind = rng.choices(("lesion", "skin_other", "not_skin"), (0.78, 0.07, 0.15))[0]
+        index, shares = self.maker.pictures.draw(rng, kind, self.maker.split)
+        self.images += 1
+        image = f"img{self.images}"
+        guess: str | None = None
+        intents: list[str]
+        roll = rng.random()
+        if self.images > 1 and roll < 0.6:
+            text, intents = self._pick("second_picture", "identify"), ["describe"]
+        elif roll < 0.45:
+            text, intents = self._pick("picture", "identify"), ["describe"]
+            if rng.random() < 0.4:
+                intents = self._intents()
+                text = self._join(text, intents)
+        elif roll < 0.62:
+            guess = self.world.label()
+            text, intents = self._pick("named_with_picture", "identify", d=guess), ["describe"]
+        else:
+            intents = [rng.choice(INTENTS)]
+            text = self._pick("picture", intents[0])
+        self._user(self._dress(text), f"picture_{kind}", [(image, index)])
+        if kind == "not_skin" and rng.random() < 0.6:
+            if guess is None:
+                return self._say([PHRASING["other"]["not_skin"]])
+            self.subject = guess
+            return self._answer([(i, (guess,)) for i in intents], [PHRASING["other"]["not_skin"]])
+        finding = self._finding(image, kind, shares)
+        call = Call("classify_lesion", {"image": image}, finding.render(), outcome="finding")
+        self._call([call], target=kind != "not_skin")
+        cite = f" [specialist:{image}]"
+        if not finding.in_scope:
+            sentence = PHRASING["finding"]["out_of_scope"] + cite
+            if guess is None:
+                return self._say([sentence])
+            self.subject = guess
+            return self._answer([(i, (guess,)) for i in intents], [sentence])
+        top = finding.shares[0][0]
+        self.subject = top
+        wanted: list[tuple[str, tuple[str, ...]]] = []
+        if not finding.sure:
+            finding, wanted = self._doubt(finding)
+            top = finding.shares[0][0]
+            self.subject = top
+        elif guess is not None and guess != top:
+            wanted = [("differential", (top, guess))]
+            intents = []
+        for intent in intents:
+            if not (intent == "differential" and wanted):
+                wanted.append((intent, (top,)))
+        self._answer(wanted, self._say_finding(finding, cite))
+
+    def _finding(self, image: str, kind: Kind, given: Mapping[str, float] | None) -> _Finding:
+        rng = self.rng
+        if kind != "lesion" or rng.random() < 0.02:
+            return _Finding(image, [], False, [], in_scope=False)
+        if given is not None and rng.random() < 0.6:
+            items = sorted(given.items(), key=lambda item: -item[1])
+        else:
+            names: list[str] = []
+            while len(names) < 4:
+                name = self.world.label()
+                if name not in names:
+                    names.append(name)
+            sharp = rng.choice((1.0, 2.0, 5.0))
+            weights = sorted((rng.random() ** (sharp * 2) + 1e-3 for _ in names), reverse=True)
+            items = [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)]
+        return self._from_shares(image, items)
+
+    def _from_shares(self, image: str, items: Sequence[tuple[str, float]]) -> _Finding:
+        rng = self.rng
+        shares = [(name, round(100 * p)) for name, p in items[:3]]
+        size = 1
+        while size < min(3, len(items)) and sum(p for _, p in items[:size]) < 0.9 and rng.random() < 0.9:
+            size += 1
+        if rng.random() < 0.05:
+            size = rng.randint(1, 3)
+        sure = items[0][1] >= rng.choice((0.6, 0.7, 0.8))
+        return _Finding(image, shares, sure, [name for name, _ in items[:size]])
+
+    def _doubt(self, finding: _Finding) -> tuple[_Finding, list[tuple[str, tuple[str, ...]]]]:
+        """An unsure finding: half the time the graph has run its second look, and perhaps its widening, already."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            return finding, self._widening(finding)
+        names = [name for name, _ in finding.shares]
+        if rng.random() < 0.25:
+            rng.shuffle(names)
+        weights = sorted((rng.random() ** 2 + 1e-3 for _ in names), reverse=True)
+        second = self._from_shares(finding.image, [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)])
+        call = Call("classify_lesion", {"image": finding.image, "second_look": True}, second.render(True))
+        call.outcome = "finding"
+        self._call([call], target=False)
+        if second.sure:
+            return second, []
+        wanted = self._widening(second)
+        if wanted and rng.random() < 0.7:
+            self._call([self._ask(*wanted[0])], target=False)
+        return second, wanted
+
+    @staticmethod
+    def _widening(finding: _Finding) -> list[tuple[str, tuple[str, ...]]]:
+        return [("differential", tuple(finding.shortlist))] if len(finding.shortlist) > 1 else []
+
+    @staticmethod
+    def _say_finding(finding: _Finding, cite: str) -> list[str]:
+        (top, share), *_ = finding.shares
+        said = PHRASING["finding"]["sure" if finding.sure else "unsure"].format(s=top, p=share)
+        lines = [said + cite]
+        if not finding.sure:
+            others = [name for name in finding.shortlist if name != top]
+            lines += [PHRASING["finding"]["not_excluded"].format(x=name) + cite for name in others]
+        return lines
+
+    # -- knowledge ---------------------------------------------------------------------------------------------
+
+    def _ask(self, query: str, diseases: tuple[str, ...]) -> Call:
+        rng = self.rng
+        args = {"query": query, "diseases": list(diseases)}
+        call = Call("query_knowledge", args)
+        roll = rng.random()
+        if roll < 0.03:
+            message = rng.choice(("the knowledge graph is not available", "timed out", f"{self.world.word('word')} failed"))
+            call.result, call.outcome = render_error(message), "error"
+        elif roll < 0.06:
+            call.result, call.outcome = render_unknown_disease(diseases[0]), "unknown"
+        else:
+            limit = rng.choice((2, 3, 4, 5, 6))
+            call.rows = self.world.rows(query, list(diseases), limit) if roll > 0.1 else []
+            call.outcome = "rows" if call.rows else "none"
+            call.result = render_rows(call.rows) if call.rows else render_no_rows(query, diseases)
+        if call.outcome != "error":
+            self.known[(query, diseases)] = call
+        return call
+
+    def _answer(self, wanted: Sequence[tuple[str, tuple[str, ...]]], lines: Sequence[str] = ()) -> None:
+        missing = [key for key in wanted if key not in self.known]
+        calls = {key: self._ask(*key) for key in missing}
+        if calls:
+            self._call(list(calls.values()), target=True)
+        said = list(lines)
+        done: set[str] = set()
+        for key in wanted:
+            call = calls.get(key) or self.known[key]
+            if call.outcome == "rows":
+                rows = [row for row in call.rows if row.fact_id not in done]
+                done.update(row.fact_id for row in rows)
+                said += say_rows(rows)
+            elif call.outcome == "error":
+                if PHRASING["other"]["error"] not in said:
+                    said.append(PHRASING["other"]["error"])
+            elif call.outcome == "unknown":
+                said.append(PHRASING["other"]["unknown"].format(d=key[1][0]))
+            else:
+                said.append(PHRASING["other"]["no_rows"].format(q=key[0], d=", ".join(key[1])))
+        self._say(said)
+
+    # -- messages ----------------------------------------------------------------------------------------------
+
+    def _user(self, text: str, kind: str, images: Sequence[tuple[str, int]] = ()) -> None:
+        self.messages.append(Message("user", text, images=list(images), kind=kind))
+
+    def _call(self, calls: list[Call], *, target: bool) -> None:
+        self.messages.append(Message("assistant", calls=calls, target=target))
+        self.messages += [Message("tool", call.result) for call in calls]
+
+    def _say(self, lines: Sequence[str]) -> None:
+        self.messages.append(Message("assistant", "\n".join(lines), target=True))
+
+
+def say_rows(rows: Sequence[FactRow]) -> list[str]:
+    """Says each row in a sentence, taking the wordings of a predicate in turn per subject."""
+    seen: dict[tuple[str, str], int] = {}
+    lines = []
+    for row in rows:
+        predicate, _, other = row.predicate.partition("differs from ")
+        name = "differs from" if other else predicate.strip()
+        key = (row.subject, row.predicate)
+        wordings = PHRASING["row"][name]
+        wording = wordings[min(seen.get(key, 0), len(wordings) - 1)]
+        seen[key] = seen.get(key, 0) + 1
+        lines.append(wording.format(s=row.subject, o=row.object, x=other) + f" [{row.fact_id}]")
+    return lines
+
+
+def call_text(call: Call) -> str:
+    """Serialises a call exactly as the grammar and the chat template do; list items start with a space (see template)."""
+    args = {k: [f" {x}" for x in v] if isinstance(v, list) else v for k, v in call.args.items()}
+    body = json.dumps({"name": call.name, "arguments": args}, separators=(",", ":"), ensure_ascii=False)
+    return f"<tool_call>{body}</tool_call>"

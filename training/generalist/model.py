@@ -1,0 +1,88 @@
+"""The shape of `nano`: Idefics3 (a SigLIP-like tower, pixel shuffle, a Llama decoder) at a few million parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessor
+
+PICTURE_SIZE = 64
+LAYERS = 6
+
+
+def config(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int) -> Idefics3Config:
+    """Returns nano's configuration; a picture becomes (64 / 8 / 2)^2 = 16 tokens."""
+    return Idefics3Config(
+        vision_config={
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "image_size": PICTURE_SIZE,
+            "patch_size": 8,
+        },
+        text_config={
+            "model_type": "llama",
+            "hidden_size": 256,
+            "intermediate_size": 704,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "vocab_size": vocab_size,
+            "max_position_embeddings": 4096,
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": True,
+            "pad_token_id": pad_token_id,
+            "eos_token_id": eos_token_id,
+            "bos_token_id": None,
+        },
+        scale_factor=2,
+        image_token_id=image_token_id,
+        pad_token_id=pad_token_id,
+        tie_word_embeddings=True,
+    )
+
+
+def image_processor() -> Idefics3ImageProcessor:
+    """Returns the picture preprocessing that travels with the weights: the whole frame squeezed to 64 x 64."""
+    return Idefics3ImageProcessor(
+        do_image_splitting=False,
+        size={"longest_edge": PICTURE_SIZE},
+        max_image_size={"longest_edge": PICTURE_SIZE},
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+    )
+
+
+def build(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int) -> Idefics3ForConditionalGeneration:
+    """Builds nano with fresh weights."""
+    return Idefics3ForConditionalGeneration(config(vocab_size, image_token_id, pad_token_id, eos_token_id))
+
+
+def answer_loss(
+    model: Idefics3ForConditionalGeneration, ids: Tensor, target: Tensor, pictures: Tensor, decoder: nn.Module
+) -> Tensor:
+    """Next-token cross-entropy on what the assistant writes; the vocabulary is projected at those places alone.
+
+    Args:
+        model: nano.
+        ids: Token ids, (batch, length), padded on the right, where causal attention needs no mask.
+        target: Which tokens are learnt, bool, (batch, length).
+        pictures: Normalised pictures in order of appearance, (n, 3, 64, 64).
+        decoder: `model.model.text_model`, perhaps compiled.
+
+    Returns:
+        The mean loss, a scalar.
+    """
+    core = model.model
+    embedded = core.text_model.get_input_embeddings()(ids)
+    if len(pictures):
+        side = PICTURE_SIZE // 8
+        patches = torch.ones((len(pictures), side, side), dtype=torch.bool)
+        seen = core.vision_model(pixel_values=pictures, patch_attention_mask=patches).last_hidden_state
+        embedded = embedded.to(torch.float32, copy=True)
+        embedded[ids == model.config.image_token_id] = core.connector(seen).flatten(0, 1).float()
+    hidden = decoder(inputs_embeds=embedded).last_hidden_state
+    wanted = target[:, 1:]
+    logits = model.lm_head(hidden[:, :-1][wanted])
+    return nn.functional.cross_entropy(logits.float(), ids[:, 1:][wanted])

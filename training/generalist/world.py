@@ -1,0 +1,243 @@
+"""Made-up medicine: diseases, names and facts nobody has seen, so that the generalist copies rows and does not recite.
+
+Every draw comes from a `Split`; the two splits share letters and everyday words but no disease name, no drug name and
+no invented word, so that a test dialogue is about facts the model cannot know.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import random
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ...graph_schema.predicates import QUERIES, state
+from ...graph_schema.protocol import FactRow, SourceRef
+
+Split = Literal["train", "test"]
+
+_ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p ph pl pr qu r rh s sc sh sk sl sm sp st t th tr v w z".split()
+_VOWELS = "a e i o u ae ia io ou ea y".split()
+_CODAS = "b c d g l m n p r s t x nd rm st ct lt".split()
+_ENDINGS = {
+    "disease": "osis itis oma iasis derma ema pathy plasia nevus keratosis".split(),
+    "drug": "mab nib olone azole cillin mycin tidine xate pril stat vir ine amide".split(),
+    "word": ["", "", "", "al", "ic", "ous", "ed", "ing", "ion", "ness", "ity", "y"],
+}
+_ADJECTIVES = (
+    "red brown blue black white pale dark pink purple grey yellow scaly rough smooth shiny raised flat round oval small large "
+    "soft firm hard thick thin dry moist crusted sharp blurred irregular regular symmetric asymmetric painful painless itchy "
+    "early late acute chronic mild severe rare common new old slow fast deep superficial local widespread recurrent single "
+    "multiple oral topical daily weekly surgical medical careful repeated first second low high strong weak inner outer upper "
+    "lower left right central peripheral linear radial dense sparse bleeding healing inherited previous long short"
+).split()
+_NOUNS = (
+    "spot patch plaque papule nodule ulcer crust scale border edge centre rim network vessel dot globule streak line pore cyst "
+    "scar margin surface colour pigment swelling redness bleeding itching pain burning fever rash blister pustule erosion "
+    "fissure lump mole growth skin nail hair scalp face cheek nose ear lip eyelid neck chest back belly arm forearm elbow hand "
+    "palm finger wrist leg thigh knee shin calf ankle foot sole toe groin fold trunk shoulder mouth tongue gum sun light heat "
+    "cold smoke alcohol stress injury infection virus fungus bacterium mite gene mutation age family history immune system "
+    "transplant pregnancy drug cream ointment gel lotion tablet injection laser surgery excision biopsy scraping culture "
+    "swab blood test microscopy photograph follow-up examination dressing emollient steroid moisturiser sunscreen cryotherapy "
+    "radiotherapy phototherapy curettage observation spread recurrence invasion metastasis cure relapse course outcome"
+).split()
+_LINKS = "of the|on the|with|without|after|before|in|in the|near the|and|or|for|under|over|between|around|due to|such as".split("|")
+_UNITS = "mm cm weeks months years days % mg ml times hours".split()
+
+
+def _is_test(name: str) -> bool:
+    """Assigns a name to the test side by its hash, one in four."""
+    return hashlib.sha256(name.lower().encode()).digest()[0] < 64
+
+
+def load_names(data: Path | None) -> dict[str, list[str]]:
+    """Reads real disease and compound names (Disease Ontology, Hetionet; both CC0) to rename made-up things with.
+
+    Args:
+        data: The folder with `disease_ontology/` and `hetionet_subset/`, or None for invented names only.
+    """
+    names: dict[str, list[str]] = {"disease": [], "drug": []}
+    if data is None:
+        return names
+    with gzip.open(data / "disease_ontology" / "HumanDO.tsv.gz", "rt", encoding="utf-8") as handle:
+        for row in csv.reader(handle, delimiter="\t"):
+            if len(row) > 1 and row[1].isascii() and 4 <= len(row[1]) <= 40 and "obsolete" not in row[1]:
+                names["disease"].append(row[1].lower())
+    with gzip.open(data / "hetionet_subset" / "nodes.tsv.gz", "rt", encoding="utf-8") as handle:
+        for row in csv.reader(handle, delimiter="\t"):
+            if len(row) > 2 and row[2] == "Compound" and row[1].isascii() and len(row[1]) < 30:
+                names["drug"].append(row[1].lower())
+    return {kind: sorted(set(values)) for kind, values in names.items()}
+
+
+def load_phrases(facts: Path) -> list[str]:
+    """Reads the objects of the shipped facts; in training they are given to other subjects and predicates."""
+    phrases = [
+        fact["object"]
+        for file in sorted(facts.glob("*.toml"))
+        for fact in tomllib.loads(file.read_text(encoding="utf-8")).get("fact", [])
+    ]
+    return sorted(set(phrases))
+
+
+@dataclass
+class Disease:
+    """A disease of one made-up world, with its rows made on first use."""
+
+    name: str
+    slug: str
+    rows: dict[str, list[FactRow]] = field(default_factory=dict)
+
+
+class World:
+    """One dialogue's medicine.
+
+    Args:
+        rng: Source of all choices.
+        split: Which names may be used.
+        names: Real names from `load_names`.
+        phrases: Real object phrases from `load_phrases` (training only; test worlds invent theirs).
+        labels: Display names of the specialist's labels, used for some of the diseases.
+    """
+
+    def __init__(
+        self, rng: random.Random, split: Split, names: dict[str, list[str]], phrases: list[str], labels: list[str]
+    ) -> None:
+        self.rng = rng
+        self.split = split
+        self._names = names
+        self._phrases = phrases
+        self._labels = labels
+        self._by_name: dict[str, Disease] = {}
+
+    def word(self, kind: str) -> str:
+        """Invents a word of this split."""
+        while True:
+            rng = self.rng
+            text = "".join(
+                rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.35 else "")
+                for _ in range(rng.choice((1, 2, 2, 3)))
+            )
+            text += rng.choice(_ENDINGS[kind])
+            if len(text) > 3 and _is_test(text) == (self.split == "test"):
+                return text
+
+    def _real(self, kind: str) -> str | None:
+        pool = self._names[kind]
+        for _ in range(20):
+            if not pool:
+                return None
+            name = self.rng.choice(pool)
+            if _is_test(name) == (self.split == "test"):
+                return name
+        return None
+
+    def disease_name(self) -> str:
+        """Draws a disease name: real (renamed facts) or invented, sometimes with an adjective or an abbreviation."""
+        roll = self.rng.random()
+        if roll < 0.55:
+            name = self._real("disease")
+            if name is not None:
+                return name
+        if roll > 0.96:
+            return "".join(self.rng.choice("ABCDEFGHIKLMNOPRSTUVWXZ") for _ in range(self.rng.choice((2, 3, 4))))
+        parts = [self.word("disease")]
+        if self.rng.random() < 0.45:
+            parts.insert(0, self.rng.choice((self.word("word"), self.rng.choice(_ADJECTIVES))))
+        if self.rng.random() < 0.15:
+            parts += ["of", "the", self.rng.choice(_NOUNS)]
+        return " ".join(parts)
+
+    def _noun_group(self) -> str:
+        rng = self.rng
+        roll = rng.random()
+        if roll < 0.2:
+            head = self._real("drug") or self.word("drug")
+        elif roll < 0.4:
+            head = self.word("word")
+        else:
+            head = rng.choice(_NOUNS)
+        adjective = rng.choice(_ADJECTIVES) if rng.random() < 0.5 else ""
+        number = ""
+        if rng.random() < 0.12:
+            number = f"{rng.choice((rng.randint(1, 9), rng.randint(10, 99), rng.randint(1, 9) / 10))} {rng.choice(_UNITS)} "
+        article = rng.choice(("a ", "the ", "", "", ""))
+        return f"{article}{number}{adjective + ' ' if adjective else ''}{head}"
+
+    def phrase(self) -> str:
+        """Draws an object: a noun phrase of 1 to 16 words."""
+        rng = self.rng
+        if self._phrases and self.split == "train" and rng.random() < 0.4:
+            return rng.choice(self._phrases)
+        text = self._noun_group()
+        for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
+            joint = rng.choice((*_LINKS, ","))
+            text += (", " if joint == "," else f" {joint} ") + self._noun_group()
+        return text
+
+    def disease(self, name: str | None = None) -> Disease:
+        """Returns a disease of this world, made when it is new."""
+        if name is None:
+            name = self.disease_name()
+        if name not in self._by_name:
+            slug = "".join(c for c in name.lower() if c.isalpha())[: self.rng.choice((2, 3, 4))] or "dx"
+            self._by_name[name] = Disease(name, slug)
+        return self._by_name[name]
+
+    def label(self) -> str:
+        """Draws the display name of a specialist's label."""
+        if self._labels and self.rng.random() < 0.5:
+            return self.rng.choice(self._labels)
+        return self.disease_name()
+
+    def rows(self, query: str, diseases: list[str], limit: int = 5) -> list[FactRow]:
+        """Answers a named query with made-up rows, the same ones each time it is asked."""
+        if query == "differential" and len(diseases) > 1:
+            found = [r for a in diseases for b in diseases if a != b for r in self._pair(a, b)]
+            return found[:limit]
+        found = []
+        for name in diseases:
+            disease = self.disease(name)
+            if query not in disease.rows:
+                disease.rows[query] = self._make(disease, query)
+            found += disease.rows[query]
+        return found[:limit]
+
+    def _row(self, disease: Disease, predicate: str, number: int, other: str = "") -> FactRow:
+        kind = {"first-line treatment": "treat", "further treatment": "further", "differs from": "diff"}.get(
+            predicate, predicate.split()[-1][:5]
+        )
+        text = self.phrase()
+        return FactRow(
+            fact_id=f"{disease.slug}-{kind}-{number}",
+            statement=state(predicate, disease.name, text, other),
+            source=SourceRef(id="made-up", title="made up for training"),
+            subject=disease.name,
+            predicate=f"{predicate} {other}" if other else predicate,
+            object=text,
+        )
+
+    def _pair(self, a: str, b: str) -> list[FactRow]:
+        disease = self.disease(a)
+        key = f"differential {b}"
+        if key not in disease.rows:
+            start = self.rng.randint(1, 6)
+            disease.rows[key] = [
+                self._row(disease, "differs from", start + i, b) for i in range(self.rng.choice((0, 1, 1, 1, 2)))
+            ]
+        return disease.rows[key]
+
+    def _make(self, disease: Disease, query: str) -> list[FactRow]:
+        rng = self.rng
+        rows = []
+        for predicate in QUERIES[query]:
+            for number in range(1, 1 + rng.choice((0, 1, 1, 2, 3) if len(QUERIES[query]) > 1 else (1, 2, 3, 4))):
+                other = self.disease_name() if predicate == "differs from" else ""
+                rows.append(self._row(disease, predicate, number, other))
+        return rows or [self._row(disease, QUERIES[query][0], 1)]
+
+
