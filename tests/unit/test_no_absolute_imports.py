@@ -47,7 +47,9 @@ def imports(source: str) -> list[tuple[int, int, str]]:
 
 def absolute(source: str) -> list[int]:
     """Lines that import one of our folders as if it were a top-level package."""
-    return [line for line, level, module in imports(source) if level == 0 and module.split(".")[0] in PACKAGES]
+    return [
+        line for line, level, module in imports(source) if level == 0 and module.split(".")[0] in PACKAGES
+    ]
 
 
 def layer_breaks(parts: tuple[str, ...], source: str) -> list[str]:

@@ -38,13 +38,17 @@ def wheel_files() -> set[str]:
         "for _, folder, _, names in b.data_files:\n"
         "    print('\\n'.join(f'{folder}/{name}' for name in names))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return {str(Path(line)) for line in done.stdout.splitlines()}
 
 
 def test_every_package_folder_is_listed() -> None:
     found = {"clarify"} | {
-        "clarify." + ".".join(Path(name).parent.parts) for name in tracked(*CODE) if Path(name).name == "__init__.py"
+        "clarify." + ".".join(Path(name).parent.parts)
+        for name in tracked(*CODE)
+        if Path(name).name == "__init__.py"
     }
     assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(found)
 
@@ -99,7 +103,9 @@ def _imported(folders: tuple[str, ...]) -> dict[str, str]:
 def test_what_the_product_imports_is_declared() -> None:
     declared = _requirements(PROJECT["project"]["dependencies"])
     optional = _requirements(PROJECT["project"]["optional-dependencies"]["openai"])
-    missing = {d: f for d, f in _imported(("agent", "apps", "tools", "graph_schema")).items() if d not in declared}
+    missing = {
+        d: f for d, f in _imported(("agent", "apps", "tools", "graph_schema")).items() if d not in declared
+    }
     assert {d: f for d, f in missing.items() if d not in optional} == {}
 
 
@@ -113,7 +119,9 @@ def test_what_training_bench_and_tests_import_is_declared() -> None:
 
 def test_constraints_are_plain_tested_versions() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert lines and all(line.count("==") == 1 and "/" not in line and not line.startswith("-") for line in lines)
+    assert lines and all(
+        line.count("==") == 1 and "/" not in line and not line.startswith("-") for line in lines
+    )
     pinned = _requirements(lines)
     wanted = _requirements(PROJECT["project"]["dependencies"])
     for extra in PROJECT["project"]["optional-dependencies"].values():

@@ -27,7 +27,9 @@ def test_everything_has_a_default() -> None:
 
 
 def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("CLARIFY_GRAPH=bolt://file:7687\nCLARIFY_PROFILE=hub:a/b\n", encoding="utf-8")
+    (tmp_path / ".env").write_text(
+        "CLARIFY_GRAPH=bolt://file:7687\nCLARIFY_PROFILE=hub:a/b\n", encoding="utf-8"
+    )
     monkeypatch.setenv("CLARIFY_GRAPH", "bolt://env:7687")
     monkeypatch.setenv("CLARIFY_HOME", str(tmp_path / "h"))
     s = load_settings()
