@@ -1,0 +1,213 @@
+"""The decoding loop: prefill what is not cached, then one token after the other under the guide.
+
+An own loop instead of `model.generate`: it hands out text as it comes, lets the prefix cache and the grammar in, can be
+stopped between two tokens, and costs less per token, which for a small model is most of the time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .encoding import Encoded, encode, new_pictures
+from .grammar import Guide
+from .pictures import Picture
+from .prefix_cache import fork
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import DynamicCache
+
+    from .loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen.
+
+    Attributes:
+        max_new_tokens: At least 1.
+        temperature: 0 takes the most likely token.
+        seed: Makes sampling repeatable.
+        stop: Texts that end the generation and are not part of it.
+    """
+
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Generation:
+    """One answer of a model. Iterate under the model's lock: each step yields the whole text so far.
+
+    Attributes:
+        text: What was generated, stop text removed, markers of tool calls included.
+        finish_reason: `stop`, `length` or `cancelled`.
+        prompt_tokens: Length of the prompt.
+        cached_tokens: How many of them were not computed again.
+        new_tokens: Generated tokens, the stop token included.
+        ms: Milliseconds: `encode`, `prefill`, `decode`.
+    """
+
+    def __init__(
+        self,
+        lm: LoadedModel,
+        prompt: str,
+        pictures: Sequence[Picture],
+        sampling: Sampling,
+        guide: Guide,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self._lm, self._prompt, self._pictures = lm, prompt, pictures
+        self._sampling, self._guide, self._cancel = sampling, guide, cancel or threading.Event()
+        self.text, self.finish_reason = "", "length"
+        self.prompt_tokens = self.cached_tokens = self.new_tokens = 0
+        self.ms: dict[str, float] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """Generates; closing the iterator or setting the cancel event ends it between two tokens."""
+        import torch
+
+        clock = _Clock(self.ms)
+        encoded = encode(self._lm, self._prompt, self._pictures)
+        self.prompt_tokens = encoded.ids.shape[1]
+        clock.lap("encode")
+        with torch.inference_mode():
+            logits, cache = self._prefill(encoded)
+        clock.lap("prefill")
+        ids: list[int] = []
+        try:
+            yield from self._decode(encoded, cache, logits, ids)
+        finally:
+            clock.lap("decode")
+            if encoded.key is not None:  # the last token was chosen but not computed
+                self._lm.cache.store((*encoded.key, *ids)[: cache.get_seq_length()], cache)
+
+    def _prefill(self, encoded: Encoded) -> tuple[torch.Tensor, DynamicCache]:
+        from transformers import DynamicCache
+
+        lm, start, cache = self._lm, 0, None
+        if encoded.key is not None:
+            match = lm.cache.match(encoded.key)
+            start = encoded.cut(match.length)
+            cache = fork(match.cache, start) if match.cache is not None and start else None
+        self.cached_tokens = start
+        if cache is None:
+            cache = DynamicCache(config=lm.model.config)
+        extra: dict[str, Any] = {k: v[:, start:].to(lm.device) for k, v in encoded.token_inputs.items()}
+        for name, value in new_pictures(lm, encoded, self._pictures, start).items():
+            extra[name] = value.to(lm.device)
+        if encoded.positions is not None:
+            extra["position_ids"] = encoded.positions[..., start:].to(lm.device)
+        return self._forward(encoded.ids[:, start:], cache, extra), cache
+
+    def _forward(self, ids: torch.Tensor, cache: DynamicCache, extra: dict[str, Any]) -> torch.Tensor:
+        """Runs the model on (1, n) new tokens; returns the logits (vocabulary,) of the last one."""
+        out = self._lm.model(
+            input_ids=ids.to(self._lm.device), past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
+        )
+        logits: torch.Tensor = out.logits[0, -1].float()
+        return logits
+
+    def _decode(
+        self, encoded: Encoded, cache: DynamicCache, logits: torch.Tensor, ids: list[int]
+    ) -> Iterator[str]:
+        import torch
+
+        lm, sampling = self._lm, self._sampling
+        choose, writer = _Chooser(sampling), _Writer(lm)
+        follow = None if encoded.positions is None else int(encoded.positions.max()) + 1
+        for step in range(sampling.max_new_tokens):
+            if self._cancel.is_set():
+                self.finish_reason = "cancelled"
+                break
+            with torch.inference_mode():
+                self._guide.mask(logits)
+                token = choose(logits)
+            ids.append(token)
+            self.new_tokens += 1
+            if token in lm.stop_ids:
+                self.finish_reason = "stop"
+                break
+            self.text = writer.add(token)
+            self._guide.accept(token, self.text)
+            if self._stopped():
+                return
+            yield self.text
+            if step + 1 < sampling.max_new_tokens:
+                extra = {} if follow is None else {"position_ids": torch.full((3, 1, 1), follow + step).to(lm.device)}
+                with torch.inference_mode():
+                    logits = self._forward(torch.tensor([[token]]), cache, extra)
+        self.text = writer.end()
+        self._stopped()
+
+    def _stopped(self) -> bool:
+        """Cuts the text at the first stop text, if one has appeared."""
+        places = [place for stop in self._sampling.stop if (place := self.text.find(stop)) >= 0]
+        if places:
+            self.text, self.finish_reason = self.text[: min(places)], "stop"
+        return bool(places)
+
+
+class _Chooser:
+    def __init__(self, sampling: Sampling) -> None:
+        import torch
+
+        self._temperature = sampling.temperature
+        self._random = torch.Generator(device="cpu")
+        if sampling.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(sampling.seed)
+
+    def __call__(self, logits: torch.Tensor) -> int:
+        if self._temperature <= 0:
+            return int(logits.argmax())
+        import torch
+
+        shares = torch.softmax(logits.cpu() / self._temperature, dim=-1)
+        return int(torch.multinomial(shares, 1, generator=self._random))
+
+
+class _Writer:
+    """Turns tokens into text bit by bit; waits while a character is incomplete, drops control tokens."""
+
+    def __init__(self, lm: LoadedModel) -> None:
+        markers = set(lm.guides.markers.values())
+        self._tokenizer = lm.tokenizer
+        self._hidden = {i for i, t in lm.tokenizer.added_tokens_decoder.items() if t.special} - markers
+        self._ids: list[int] = []
+        self._start = self._done = 0
+        self._text = ""
+
+    def add(self, token: int) -> str:
+        if token not in self._hidden:
+            self._ids.append(token)
+        before, after = self._read(self._start, self._done), self._read(self._start, len(self._ids))
+        if len(after) > len(before) and not after.endswith("\ufffd"):
+            self._text += after[len(before) :]
+            self._start, self._done = self._done, len(self._ids)
+        return self._text
+
+    def end(self) -> str:
+        before, after = self._read(self._start, self._done), self._read(self._start, len(self._ids))
+        return self._text + after[len(before) :]
+
+    def _read(self, start: int, stop: int) -> str:
+        text = self._tokenizer.decode(
+            self._ids[start:stop], skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+
+class _Clock:
+    def __init__(self, ms: dict[str, float]) -> None:
+        self._ms, self._last = ms, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._ms[name], self._last = round(1000 * (now - self._last), 2), now

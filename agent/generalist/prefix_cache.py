@@ -1,0 +1,96 @@
+"""Key-value caches of recent conversations, found again by the longest common prefix.
+
+A conversation's key is its token ids with every picture token replaced by a number made of the picture's SHA-256:
+token ids alone do not tell pictures apart.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
+
+Key = tuple[int, ...]
+
+
+@dataclass
+class Match:
+    """The best stored prefix: the cache it belongs to and how many tokens are shared."""
+
+    cache: DynamicCache | None
+    length: int
+
+
+class PrefixCache:
+    """A small least-recently-used store of key-value caches; call it only under the model's lock.
+
+    Stored caches are never changed: `fork` hands out a copy whose tensors are views, and transformers' dynamic
+    layers append by concatenation. Only models all of whose layers are plain `DynamicLayer` qualify (`supports`):
+    sliding-window, linear-attention and static layers cannot be cut back to any length, so for them nothing is kept.
+    """
+
+    def __init__(self, capacity: int = 4) -> None:
+        self.capacity = capacity
+        self._entries: OrderedDict[Key, DynamicCache] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @staticmethod
+    def supports(cache: Any) -> bool:
+        """Whether a cache can be cut back to any length without leaving a trace."""
+        from transformers.cache_utils import DynamicLayer
+
+        layers = getattr(cache, "layers", [])
+        return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+    def match(self, key: Key) -> Match:
+        """Finds the stored conversation that shares the longest prefix with `key`."""
+        best, length = None, 0
+        for stored in self._entries:
+            shared = common_prefix(stored, key)
+            if shared > length:
+                best, length = stored, shared
+        if best is None:
+            return Match(None, 0)
+        self._entries.move_to_end(best)
+        return Match(self._entries[best], length)
+
+    def store(self, key: Key, cache: DynamicCache) -> None:
+        """Keeps a cache that holds exactly the tokens of `key`; conversations it continues are dropped."""
+        if self.capacity < 1 or not self.supports(cache):
+            return
+        for stored in [k for k in self._entries if len(k) <= len(key) and key[: len(k)] == k]:
+            del self._entries[stored]
+        self._entries[key] = cache
+        while len(self._entries) > self.capacity:
+            self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._entries.clear()
+
+    def bytes(self) -> int:
+        """Bytes of the stored keys and values."""
+        layers = [layer for cache in self._entries.values() for layer in cache.layers]
+        return sum(t.numel() * t.element_size() for layer in layers for t in (layer.keys, layer.values) if t is not None)
+
+
+def common_prefix(a: Key, b: Key) -> int:
+    """Length of the common prefix of two keys."""
+    length = min(len(a), len(b))
+    if a[:length] == b[:length]:
+        return length
+    return next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+
+
+def fork(cache: DynamicCache, length: int) -> DynamicCache:
+    """Copies the first `length` tokens of a cache without touching it (the tensors are views)."""
+    twin = copy.copy(cache)
+    twin.layers = [copy.copy(layer) for layer in cache.layers]
+    twin.crop(length - cache.get_seq_length())
+    return twin
