@@ -32,9 +32,13 @@ class Pictures(Protocol):
 
 
 def load_wordings(split: Split) -> dict[str, dict[str, list[str]]]:
-    """Reads the question wordings of a split: `{group: {intent: [wording]}}`."""
-    raw = tomllib.loads((_HERE / "wordings" / f"{split}.toml").read_text(encoding="utf-8"))
-    return {group: {intent: table["w"] for intent, table in intents.items()} for group, intents in raw.items()}
+    """Reads the question wordings of a split (every `wordings/<split>*.toml`): `{group: {intent: [wording]}}`."""
+    merged: dict[str, dict[str, list[str]]] = {}
+    for file in sorted((_HERE / "wordings").glob(f"{split}*.toml")):
+        for group, intents in tomllib.loads(file.read_text(encoding="utf-8")).items():
+            for intent, table in intents.items():
+                merged.setdefault(group, {}).setdefault(intent, []).extend(table["w"])
+    return merged
 
 
 @dataclass

@@ -1,0 +1,291 @@
+"""How the generalist does on held-back dialogues, free-running: it decides alone when to call what (must-call edges off).
+
+    python -m clarify.bench.generalist --data SHARED_DATA --pictures runs/pictures.npz --n 1000
+
+Facts, names, wordings and pictures are of the test split. Nothing constrains the decoding. In each turn the model's own
+calls are answered by the made-up world and its own words stay in the conversation. Printed, with Wilson 95 % intervals:
+
+- tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are exactly the right ones;
+- fidelity: cited statements that say what their cited row says (subject, relation and object of a retrieved row);
+- coverage: retrieved rows that were said;
+- the same with the pictures shuffled among the dialogues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from ..graph_schema.protocol import FactRow
+from ..training.generalist.dialogues import PHRASING, Call, DialogueMaker, Message
+from ..training.generalist.encode import segments, system_text
+from ..training.generalist.pictures import PictureBank
+from ..training.generalist.world import load_names
+
+_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
+_CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
+
+
+def wilson(hits: int, n: int) -> tuple[float, float, float]:
+    """Returns the share and its Wilson 95 % interval."""
+    if n == 0:
+        return (math.nan,) * 3
+    p, z = hits / n, 1.96
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return p, (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+
+def parse_calls(text: str) -> list[tuple[str, str]] | None:
+    """Reads calls as (name, canonical arguments); None when one is malformed."""
+    found = []
+    for body in _CALL.findall(text):
+        try:
+            call = json.loads(body)
+            args = {k: [x.strip() for x in v] if isinstance(v, list) else v for k, v in call["arguments"].items()}
+            found.append((call["name"], json.dumps(args, sort_keys=True)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+    return found
+
+
+def key(call: Call) -> tuple[str, str]:
+    """The canonical form of a scripted call."""
+    return call.name, json.dumps(call.args, sort_keys=True)
+
+
+@dataclass
+class Player:
+    """One dialogue being played: the script, what has been said, where it stands."""
+
+    script: list[Message]
+    said: list[Message] = field(default_factory=list)
+    at: int = 0
+    expected: list[list[tuple[str, str]]] = field(default_factory=list)
+    made: list[list[tuple[str, str]] | None] = field(default_factory=list)
+    answers: list[tuple[str, Message, list[Call]]] = field(default_factory=list)
+    results: list[tuple[str, bool, list[Any], list[Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._scripted = {key(c): c for m in self.script for c in m.calls}
+        self._turn_calls: list[Call] = []
+        self._known: list[Call] = []
+
+    def advance(self) -> bool:
+        """Plays scripted messages up to the next thing the model must write; False at the end."""
+        while self.at < len(self.script):
+            message = self.script[self.at]
+            if message.target:
+                return True
+            if message.role == "user":
+                self._kind, self.expected, self.made, self._turn_calls = message.kind, [], [], []
+                self._good = True
+            if message.calls:
+                self._known += message.calls
+            if message.role != "tool" or self._scripted_tool(self.at):
+                self.said.append(message)
+            self.at += 1
+        return False
+
+    def _scripted_tool(self, at: int) -> bool:
+        while self.script[at].role == "tool":
+            at -= 1
+        return not self.script[at].target
+
+    def take(self, text: str) -> None:
+        """Takes what the model wrote at a point where the script has a target."""
+        message = self.script[self.at]
+        expected = [key(c) for c in message.calls]
+        calls = parse_calls(text)
+        self.expected.append(sorted(expected))
+        self.made.append(None if calls is None else sorted(calls))
+        right = calls is not None and sorted(calls) == sorted(expected)
+        if right and calls:
+            answered = [self._scripted[c] for c in calls]
+            self.said.append(Message("assistant", calls=answered))
+            self.said += [Message("tool", c.result) for c in answered]
+            self._known += answered
+            self.at += 1
+            return
+        self._good = self._good and right
+        prose = _CALL.sub("", text).strip()
+        self.said.append(Message("assistant", prose))
+        self.results.append((self._kind, self._good, self.expected, self.made))
+        if right:
+            self.answers.append((prose, message, list(self._known)))
+        self.at += 1
+        while self.at < len(self.script) and self.script[self.at].role != "user":
+            self.at += 1
+
+
+def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[bool, str]:
+    """Whether a cited line says its row: it is a wording of the row's relation with the row's subject and object.
+
+    Returns:
+        The verdict and the cited id.
+    """
+    match = _CITE.search(line)
+    assert match is not None
+    cited = match.group(1)
+    if cited.startswith("specialist:"):
+        return line in scripted, cited
+    row = rows.get(cited)
+    if row is None:
+        return False, cited
+    name, _, other = row.predicate.partition("differs from ")
+    wordings = PHRASING["row"]["differs from" if other else name.strip()]
+    text = line[: match.start()].strip()
+    return any(text == w.format(s=row.subject, o=row.object, x=other) for w in wordings), cited
+
+
+class Model:
+    """The exported folder, decoded greedily in batches without any grammar."""
+
+    def __init__(self, folder: Path) -> None:
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.processor.tokenizer.padding_side = "left"
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        self.system = system_text()
+
+    @torch.inference_mode()
+    def write(self, players: Sequence[Player], bank: PictureBank | None, order: dict[int, int]) -> list[str]:
+        """Continues each conversation."""
+        core, tokenizer = self.model.model, self.processor.tokenizer
+        texts = ["".join(t for t, _ in segments(p.said, self.system)) + "<|assistant|>" for p in players]
+        batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        embedded = core.text_model.get_input_embeddings()(batch["input_ids"])
+        indices = [order.get(i, i) for p in players for m in p.said for _, i in m.images]
+        if indices and bank is not None:
+            pixels = bank.tensor(indices).to(torch.bfloat16)
+            patches = torch.ones((len(indices), 8, 8), dtype=torch.bool)
+            seen = core.vision_model(pixel_values=pixels, patch_attention_mask=patches).last_hidden_state
+            embedded[batch["input_ids"] == self.model.config.image_token_id] = core.connector(seen).flatten(0, 1)
+        made = self.model.generate(
+            inputs_embeds=embedded, attention_mask=batch["attention_mask"], max_new_tokens=700, do_sample=False
+        )
+        texts = tokenizer.batch_decode(made, skip_special_tokens=False)
+        return [t.split("<|end|>")[0].replace("<pad>", "") for t in texts]
+
+
+def play(model: Model, scripts: list[list[Message]], bank: PictureBank | None, order: dict[int, int], size: int) -> list[Player]:
+    """Plays dialogues in batches until all have ended."""
+    players = [Player(s) for s in scripts]
+    live = [p for p in players if p.advance()]
+    start, done = time.time(), 0
+    while live:
+        live.sort(key=lambda p: sum(len(m.text) for m in p.said))
+        batch = live[:size]
+        for player, text in zip(batch, model.write(batch, bank, order), strict=True):
+            player.take(text)
+        live = live[size:] + [p for p in batch if p.advance()]
+        done += 1
+        if done % 20 == 0:
+            print(f"  {len(players) - len(live)}/{len(players)} dialogues, {time.time() - start:.0f} s", flush=True)
+    return players
+
+
+def report(players: list[Player], show: int) -> dict[str, Any]:
+    """Counts and prints."""
+    kinds: dict[str, Counter[bool]] = defaultdict(Counter)
+    said = right = covered = rows_total = exact = 0
+    shown = 0
+    for player in players:
+        for kind, good, expected, made in player.results:
+            kinds[kind][good] += 1
+            if not good and shown < show:
+                shown += 1
+                print("  wrong call", kind, "expected", expected, "made", made)
+        for prose, message, calls in player.answers:
+            rows = {r.fact_id: r for c in calls for r in c.rows}
+            scripted = set(message.text.split("\n"))
+            wanted = {m.group(1) for line in scripted if (m := _CITE.search(line))}
+            cited = set()
+            exact += prose == message.text
+            for line in prose.split("\n"):
+                if not _CITE.search(line):
+                    continue
+                ok, name = faithful(line.strip(), rows, scripted)
+                said += 1
+                right += ok
+                cited.add(name)
+                if not ok and shown < 2 * show:
+                    shown += 1
+                    print("  unfaithful", repr(line), "row", rows.get(name) and rows[name].object)
+            rows_total += len(wanted)
+            covered += len(wanted & cited)
+    turns, good = sum(sum(c.values()) for c in kinds.values()), sum(c[True] for c in kinds.values())
+    table = {
+        "right tool and arguments": (good, turns),
+        "statements that say their row": (right, said),
+        "rows said": (covered, rows_total),
+        "answers exactly as the reference": (exact, sum(len(p.answers) for p in players)),
+    }
+    for name, (hits, n) in table.items():
+        p, low, high = wilson(hits, n)
+        print(f"{name:36s} {100 * p:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}]  n = {n}")
+    for kind, counts in sorted(kinds.items()):
+        n = sum(counts.values())
+        p, low, high = wilson(counts[True], n)
+        print(f"    {kind:32s} {100 * p:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}]  n = {n}")
+    return {name: {"hits": hits, "n": n} for name, (hits, n) in table.items()}
+
+
+def shuffled(scripts: list[list[Message]], seed: int) -> dict[int, int]:
+    """Permutes the pictures over all dialogues."""
+    indices = sorted({i for s in scripts for m in s for _, i in m.images})
+    moved = indices.copy()
+    random.Random(seed).shuffle(moved)
+    return dict(zip(indices, moved, strict=True))
+
+
+def scripts(maker: DialogueMaker, n: int, seed: int) -> Iterator[list[Message]]:
+    """Makes held-back dialogues."""
+    for number in range(n):
+        yield maker.make(random.Random(f"bench/{seed}/{number}"))
+
+
+def main() -> None:
+    """Runs the bench."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "weights" / "nano")
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--show", type=int, default=10, help="how many mistakes to print")
+    parser.add_argument("--shuffled", type=int, default=300, help="dialogues of the row with shuffled pictures")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bank = PictureBank.load(args.pictures) if args.pictures else None
+    maker = DialogueMaker("test", load_names(args.data), [], bank.names if bank else [], bank)
+    model = Model(args.weights)
+    made = list(scripts(maker, args.n, args.seed))
+    print(f"held-back dialogues, n = {len(made)}")
+    results = {"pictures": report(play(model, made, bank, {}, args.batch), args.show)}
+    if bank is not None and args.shuffled:
+        with_pictures = [s for s in made if any(m.images for m in s)][: args.shuffled]
+        print(f"dialogues with pictures, n = {len(with_pictures)}")
+        results["with_pictures"] = report(play(model, with_pictures, bank, {}, args.batch), 0)
+        print("the same, pictures shuffled")
+        order = shuffled(with_pictures, args.seed)
+        results["shuffled"] = report(play(model, with_pictures, bank, order, args.batch), 0)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

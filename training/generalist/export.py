@@ -1,0 +1,91 @@
+"""Exports a trained nano: folder that `AutoModelForImageTextToText` and `AutoProcessor` load, in NF4, with its model card.
+
+    python -m clarify.training.generalist.export --run runs/nano --out weights/nano
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    Idefics3ForConditionalGeneration,
+    Idefics3Processor,
+)
+
+from .encode import IMAGE_TOKENS, wrap_tokenizer
+from .model import build, image_processor
+
+
+def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, dict[str, float]]:
+    """Loads the full-precision weights of a training run, its tokenizer, and how long it ran."""
+    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    ids = [tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")]
+    model = build(tokenizer.get_vocab_size(), *ids)
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    model.load_state_dict(state["model"])
+    facts = {"steps": state["step"], "tokens": state["seen"], "minutes": round(state["used"] / 60, 1)}
+    return model.eval(), tokenizer, facts
+
+
+def nf4() -> BitsAndBytesConfig:
+    """NF4 with double quantization, bfloat16 compute; embeddings and norms stay in bfloat16."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
+    """Writes the model folder.
+
+    Args:
+        run: Folder of `train`.
+        out: Folder to write; `full/` beside the run keeps the unquantized one that NF4 is made from.
+        quantize: Whether to store NF4 (as shipped) or bfloat16.
+    """
+    model, tokenizer, facts = load_run(run)
+    fast = wrap_tokenizer(tokenizer)
+    processor = Idefics3Processor(image_processor(), fast, image_seq_len=IMAGE_TOKENS, chat_template=fast.chat_template)
+    model.generation_config = GenerationConfig(
+        eos_token_id=fast.eos_token_id, pad_token_id=fast.pad_token_id, bos_token_id=None, do_sample=False
+    )
+    full = run / "full"
+    model.to(torch.bfloat16).save_pretrained(full)
+    out.mkdir(parents=True, exist_ok=True)
+    if quantize:
+        packed = AutoModelForImageTextToText.from_pretrained(
+            full, quantization_config=nf4(), dtype=torch.bfloat16, device_map={"": "cpu"}
+        )
+        packed.save_pretrained(out)
+    else:
+        model.save_pretrained(out)
+    processor.save_pretrained(out)
+    weights = out / "model.safetensors"
+    facts |= {"bytes": weights.stat().st_size}
+    manifest = {"files": {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}}
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return facts
+
+
+def main() -> None:
+    """Exports and prints what was written."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/nano"))
+    parser.add_argument("--out", type=Path, default=Path("weights/nano"))
+    parser.add_argument("--full", action="store_true", help="bfloat16 instead of NF4")
+    args = parser.parse_args()
+    print(json.dumps(export(args.run, args.out, quantize=not args.full)))
+
+
+if __name__ == "__main__":
+    main()
