@@ -30,7 +30,6 @@ class Settings(BaseSettings):
     neo4j_password: SecretStr = Field(default=SecretStr(""), description="Password of the Neo4j server.")
     neo4j_database: str = Field(default="neo4j", description="Database on the Neo4j server.")
     profile: str = Field(default="nano", description="Generalist; see the README, section Profiles.")
-    api_key: SecretStr = Field(default=SecretStr(""), description="Key of an OpenAI-compatible server.")
 
     @field_validator("home")
     @classmethod

@@ -49,15 +49,10 @@ app.add_typer(kg.app, name="kg")
 doctor.register(app)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, debug: bool = False) -> int:
     """Runs one command; returns 0 answered, 2 wrong usage or input, 3 part unavailable, 1 anything else."""
-    options = list(arguments)
-    end = options.index("--") if "--" in options else len(options)
-    debug = "--debug" in options[:end]
-    options = [word for place, word in enumerate(options) if word != "--debug" or place > end]
-    set_up(debug=debug)
     try:
-        code = app(args=options, prog_name="clarify", standalone_mode=False)
+        code = app(args=list(arguments), prog_name="clarify", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ClarifyError as error:
@@ -82,9 +77,19 @@ def run(arguments: Sequence[str]) -> int:
         return 1
 
 
+def split_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Takes `--debug` out, wherever it stands before `--`; tells whether it was there."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != "--debug"]
+    return kept + words[end:], len(kept) < end
+
+
 def main() -> None:
     """Entry point of the `clarify` script."""
-    sys.exit(run(sys.argv[1:]))
+    arguments, debug = split_debug(sys.argv[1:])
+    set_up(debug=debug)
+    sys.exit(run(arguments, debug=debug))
 
 
 if __name__ == "__main__":

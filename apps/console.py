@@ -123,6 +123,16 @@ def required(text: str, what: str) -> str:
     return clean
 
 
+def check(text: str, what: str) -> None:
+    """Refuses an empty text argument before anything is opened for it; `-` stands for stdin.
+
+    Raises:
+        BadInput: It is empty.
+    """
+    if text != "-":
+        required(text, what)
+
+
 def decoded(line: str) -> str:
     """Returns the text of a line of stdin; a line that is a JSON string is decoded."""
     bare = line.strip()

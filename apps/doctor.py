@@ -74,9 +74,7 @@ def check_home() -> Part:
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
-        return Part(
-            "home", False, f"{home}: {error.strerror}", "Set CLARIFY_HOME to a writable folder."
-        )
+        return Part("home", False, f"{home}: {error.strerror}", "Set CLARIFY_HOME to a writable folder.")
     return Part("home", True, str(home))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInput, ClarifyError, CypherRefused
-from .console import answer_texts, emit, required
+from .console import answer_texts, check, emit, required
 
 if TYPE_CHECKING:
     from ..graph_schema.protocol import KnowledgeGraph, Link
@@ -87,6 +87,7 @@ def link(
     as_json: Json = False,
 ) -> None:
     """Find the diseases that a text may mean; nothing when none is near enough."""
+    check(text, "text")
     from ..graph_schema import linking
     from .render import show_links
 
@@ -104,6 +105,7 @@ def cypher(
     as_json: Json = False,
 ) -> None:
     """Run one guarded read statement: the operator's door; the agent does not use it."""
+    check(text, "statement")
     from .render import show_table
 
     with opened() as kg:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import BadInput, ClarifyError, Unavailable
-from .console import Progress, answer_texts, decoded, emit, note, required
+from .console import Progress, answer_texts, check, decoded, emit, note, required
+from .pictures import load
 
 if TYPE_CHECKING:
     from ..agent.answer import ClarifyAnswer
     from ..agent.runtime import Session
 
-Images = Annotated[list[Path] | None, typer.Option("-i", "--image", help="A picture; several may be given.")]
+Images = Annotated[list[str] | None, typer.Option("-i", "--image", help="A picture; several may be given.")]
 Profile = Annotated[str | None, typer.Option("--profile", help="Generalist; default nano, the shipped one.")]
 Thread = Annotated[str | None, typer.Option("--thread", help="Name of a kept conversation to go on with.")]
 
@@ -31,18 +32,13 @@ def open_session(profile: str | None, *, kept: bool) -> Session:
     return Session(profile or settings.profile, settings=settings, kept=kept)
 
 
-def ready(paths: list[Path] | None) -> list[Path]:
-    """Checks that every picture can be read before any model is loaded.
+def ready(paths: list[str] | None) -> list[bytes]:
+    """Reads every picture before any model is loaded.
 
     Raises:
-        BadImage: One cannot; the message names it.
+        BadImage: One cannot be used; the message names it.
     """
-    if paths:
-        from ..agent.images import open_picture
-
-        for path in paths:
-            open_picture(path)
-    return list(paths or [])
+    return [load(path)[0] for path in paths or []]
 
 
 def ask(
@@ -58,8 +54,7 @@ def ask(
     """Answer a question, with the facts it leans on."""
     from .render import show_answer, show_trace
 
-    if question != "-":
-        required(question, "question")
+    check(question, "question")
     pictures = ready(image)
     with Progress() as progress:
         session: list[Session] = []
@@ -92,7 +87,7 @@ def chat(
     from .render import show_answer
 
     pending = ready(image)
-    name = thread or uuid.uuid4().hex[:8]
+    name = required(thread, "thread") if thread is not None else uuid.uuid4().hex[:8]
     with Progress() as progress:
         progress("loading")
         session = open_session(profile, kept=True)
@@ -102,8 +97,8 @@ def chat(
             try:
                 if line == "/quit":
                     break
-                if line.startswith("/image"):
-                    pending += ready([Path(required(line.removeprefix("/image"), "path after /image"))])
+                if line.startswith("/"):
+                    pending += ready([_image_command(line)])
                     note("picture added; it goes with your next question.")
                     continue
                 answer = session.ask(
@@ -120,6 +115,14 @@ def chat(
                 continue
             progress.stop()
             emit(answer) if jsonl else show_answer(answer)
+
+
+def _image_command(line: str) -> str:
+    """Returns the path of a line `/image PATH`, which may be quoted and start with `~`."""
+    command, _, rest = line.partition(" ")
+    if command != "/image":
+        raise BadInput(f"{command} is not a command.", hint="There are /image PATH and /quit.")
+    return os.path.expanduser(required(rest, "path after /image").strip("'\""))
 
 
 def _turns() -> Iterator[str]:
@@ -143,6 +146,7 @@ def triage(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how urgent a message is, by rules alone; no model is loaded."""
+    check(text, "text")
     from ..agent.red_flags import triage as rules
     from .render import show_triage
 
@@ -156,6 +160,3 @@ def register(app: typer.Typer) -> None:
     """Adds the commands of this file to the root."""
     for command in (ask, chat, triage):
         app.command()(command)
-
-
-__all__ = ["BadInput", "ask", "chat", "open_session", "ready", "register", "triage"]

@@ -102,7 +102,7 @@ def _imported(folders: tuple[str, ...]) -> dict[str, str]:
 
 def test_what_the_product_imports_is_declared() -> None:
     declared = _requirements(PROJECT["project"]["dependencies"])
-    optional = _requirements(PROJECT["project"]["optional-dependencies"]["openai"])
+    optional = _requirements(PROJECT["project"]["optional-dependencies"]["server"])
     missing = {
         d: f for d, f in _imported(("agent", "apps", "tools", "graph_schema")).items() if d not in declared
     }
