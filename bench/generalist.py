@@ -1,12 +1,16 @@
-"""How the generalist does on held-back dialogues, free-running: it decides alone when to call what (must-call edges off).
+"""How the generalist does on held-back dialogues, free-running: it alone decides when to call what.
 
     python -m clarify.bench.generalist --data SHARED_DATA --pictures runs/pictures.npz --n 1000
 
-Facts, names, wordings and pictures are of the test split. Nothing constrains the decoding. In each turn the model's own
-calls are answered by the made-up world and its own words stay in the conversation. Printed, with Wilson 95 % intervals:
+Facts, names, wordings and pictures are of the test split. Nothing constrains the decoding. In each turn the
+model's own
+calls are answered by the made-up world and its own words stay in the conversation. Printed, with Wilson 95
+% intervals:
 
-- tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are exactly the right ones;
-- fidelity: cited statements that say what their cited row says (subject, relation and object of a retrieved row);
+- tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are exactly the
+right ones;
+- fidelity: cited statements that say what their cited row says (subject, relation and object of a retrieved
+row);
 - coverage: retrieved rows that were said;
 - the same with the pictures shuffled among the dialogues.
 """
@@ -53,7 +57,9 @@ def parse_calls(text: str) -> list[tuple[str, str]] | None:
     for body in _CALL.findall(text):
         try:
             call = json.loads(body)
-            args = {k: [x.strip() for x in v] if isinstance(v, list) else v for k, v in call["arguments"].items()}
+            args = {
+                k: [x.strip() for x in v] if isinstance(v, list) else v for k, v in call["arguments"].items()
+            }
             found.append((call["name"], json.dumps(args, sort_keys=True)))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -130,7 +136,7 @@ class Player:
 
 
 def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[bool, str]:
-    """Whether a cited line says its row: it is a wording of the row's relation with the row's subject and object.
+    """Whether a cited line says its row: a wording of its relation, with its subject and object.
 
     Returns:
         The verdict and the cited id.
@@ -170,15 +176,22 @@ class Model:
             pixels = bank.tensor(indices).to(torch.bfloat16)
             patches = torch.ones((len(indices), 8, 8), dtype=torch.bool)
             seen = core.vision_model(pixel_values=pixels, patch_attention_mask=patches).last_hidden_state
-            embedded[batch["input_ids"] == self.model.config.image_token_id] = core.connector(seen).flatten(0, 1)
+            embedded[batch["input_ids"] == self.model.config.image_token_id] = core.connector(seen).flatten(
+                0, 1
+            )
         made = self.model.generate(
-            inputs_embeds=embedded, attention_mask=batch["attention_mask"], max_new_tokens=700, do_sample=False
+            inputs_embeds=embedded,
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=700,
+            do_sample=False,
         )
         texts = tokenizer.batch_decode(made, skip_special_tokens=False)
         return [t.split("<|end|>")[0].replace("<pad>", "") for t in texts]
 
 
-def play(model: Model, scripts: list[list[Message]], bank: PictureBank | None, order: dict[int, int], size: int) -> list[Player]:
+def play(
+    model: Model, scripts: list[list[Message]], bank: PictureBank | None, order: dict[int, int], size: int
+) -> list[Player]:
     """Plays dialogues in batches until all have ended."""
     players = [Player(s) for s in scripts]
     live = [p for p in players if p.advance()]
@@ -191,7 +204,10 @@ def play(model: Model, scripts: list[list[Message]], bank: PictureBank | None, o
         live = live[size:] + [p for p in batch if p.advance()]
         done += 1
         if done % 20 == 0:
-            print(f"  {len(players) - len(live)}/{len(players)} dialogues, {time.time() - start:.0f} s", flush=True)
+            print(
+                f"  {len(players) - len(live)}/{len(players)} dialogues, {time.time() - start:.0f} s",
+                flush=True,
+            )
     return players
 
 
@@ -257,7 +273,9 @@ def scripts(maker: DialogueMaker, n: int, seed: int) -> Iterator[list[Message]]:
 
 def main() -> None:
     """Runs the bench."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "weights" / "nano")
@@ -266,7 +284,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--show", type=int, default=10, help="how many mistakes to print")
-    parser.add_argument("--shuffled", type=int, default=300, help="dialogues of the row with shuffled pictures")
+    parser.add_argument(
+        "--shuffled", type=int, default=300, help="dialogues of the row with shuffled pictures"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

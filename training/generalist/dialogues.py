@@ -1,6 +1,7 @@
-"""Dialogues that teach when to call what, and to say rows in sentences (VILA-M3, arXiv 2411.12915, section 3.3).
+"""Dialogues that teach when to call what, and to say rows in sentences (after VILA-M3, arXiv 2411.12915).
 
-A dialogue is a list of messages as the state machine sends them; the policy below decides the right calls from what
+A dialogue is a list of messages as the state machine sends them; the policy below decides the right calls
+from what
 is known, the made-up `World` answers them, and the sentences follow `phrasing.toml`.
 """
 
@@ -28,11 +29,11 @@ class Pictures(Protocol):
     """Gives pictures to dialogues."""
 
     def draw(self, rng: random.Random, kind: Kind, split: Split) -> tuple[int, Mapping[str, float] | None]:
-        """Returns a picture's index and, where the specialist was run on it, its probabilities by display name."""
+        """Returns a picture's index and, where the specialist judged it, its probabilities by name."""
 
 
 def load_wordings(split: Split) -> dict[str, dict[str, list[str]]]:
-    """Reads the question wordings of a split (every `wordings/<split>*.toml`): `{group: {intent: [wording]}}`."""
+    """Reads every `wordings/<split>*.toml`: `{group: {intent: [wording]}}`."""
     merged: dict[str, dict[str, list[str]]] = {}
     for file in sorted((_HERE / "wordings").glob(f"{split}*.toml")):
         for group, intents in tomllib.loads(file.read_text(encoding="utf-8")).items():
@@ -115,10 +116,15 @@ class _Dialogue:
         self.images = 0
         self.subject: str | None = None
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- questions
 
     def _pick(self, group: str, intent: str, **slots: str) -> str:
         text = self.rng.choice(self.maker.words[group][intent])
+        words = text.split(" ")
+        if self.maker.split == "train" and len(words) > 4 and self.rng.random() < 0.2:
+            lost = self.rng.randrange(len(words))  # so that no single word decides
+            if "{" not in words[lost]:
+                text = " ".join(words[:lost] + words[lost + 1 :])
         for key, value in slots.items():
             text = text.replace("{" + key + "}", value)
         return text
@@ -208,7 +214,7 @@ class _Dialogue:
         self._user(text if self.rng.random() < 0.8 else self._dress(text), "follow")
         self._answer([(intent, (self.subject,)) for intent in intents])
 
-    # -- pictures ----------------------------------------------------------------------------------------------
+    # -- pictures
 
     def _picture(self) -> None:
         rng = self.rng
@@ -293,7 +299,7 @@ class _Dialogue:
         return _Finding(image, shares, sure, [name for name, _ in items[:size]])
 
     def _doubt(self, finding: _Finding) -> tuple[_Finding, list[tuple[str, tuple[str, ...]]]]:
-        """An unsure finding: half the time the graph has run its second look, and perhaps its widening, already."""
+        """An unsure finding: half the time the graph has already looked twice, and perhaps widened."""
         rng = self.rng
         if rng.random() < 0.5:
             return finding, self._widening(finding)
@@ -301,7 +307,9 @@ class _Dialogue:
         if rng.random() < 0.25:
             rng.shuffle(names)
         weights = sorted((rng.random() ** 2 + 1e-3 for _ in names), reverse=True)
-        second = self._from_shares(finding.image, [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)])
+        second = self._from_shares(
+            finding.image, [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)]
+        )
         call = Call("classify_lesion", {"image": finding.image, "second_look": True}, second.render(True))
         call.outcome = "finding"
         self._call([call], target=False)
@@ -326,7 +334,7 @@ class _Dialogue:
             lines += [PHRASING["finding"]["not_excluded"].format(x=name) + cite for name in others]
         return lines
 
-    # -- knowledge ---------------------------------------------------------------------------------------------
+    # -- knowledge
 
     def _ask(self, query: str, diseases: tuple[str, ...]) -> Call:
         rng = self.rng
@@ -334,7 +342,9 @@ class _Dialogue:
         call = Call("query_knowledge", args)
         roll = rng.random()
         if roll < 0.03:
-            message = rng.choice(("the knowledge graph is not available", "timed out", f"{self.world.word('word')} failed"))
+            message = rng.choice(
+                ("the knowledge graph is not available", "timed out", f"{self.world.word('word')} failed")
+            )
             call.result, call.outcome = render_error(message), "error"
         elif roll < 0.06:
             call.result, call.outcome = render_unknown_disease(diseases[0]), "unknown"
@@ -369,7 +379,7 @@ class _Dialogue:
                 said.append(PHRASING["other"]["no_rows"].format(q=key[0], d=", ".join(key[1])))
         self._say(said)
 
-    # -- messages ----------------------------------------------------------------------------------------------
+    # -- messages
 
     def _user(self, text: str, kind: str, images: Sequence[tuple[str, int]] = ()) -> None:
         self.messages.append(Message("user", text, images=list(images), kind=kind))
@@ -398,7 +408,7 @@ def say_rows(rows: Sequence[FactRow]) -> list[str]:
 
 
 def call_text(call: Call) -> str:
-    """Serialises a call exactly as the grammar and the chat template do; list items start with a space (see template)."""
+    """Serialises a call as the grammar and the chat template do; list items start with a space."""
     args = {k: [f" {x}" for x in v] if isinstance(v, list) else v for k, v in call.args.items()}
     body = json.dumps({"name": call.name, "arguments": args}, separators=(",", ":"), ensure_ascii=False)
     return f"<tool_call>{body}</tool_call>"

@@ -1,4 +1,4 @@
-"""From messages to token ids, with a mask of what is learnt; the tokenizer; the same text as `chat_template.jinja`."""
+"""From messages to token ids and what is learnt of them; the tokenizer; the text of `chat_template.jinja`."""
 
 from __future__ import annotations
 

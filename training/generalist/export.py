@@ -1,4 +1,6 @@
-"""Exports a trained nano: folder that `AutoModelForImageTextToText` and `AutoProcessor` load, in NF4, with its model card.
+"""Exports a trained nano, in NF4, as a folder that transformers loads.
+
+Usage:
 
     python -m clarify.training.generalist.export --run runs/nano --out weights/nano
 """
@@ -55,7 +57,9 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     """
     model, tokenizer, facts = load_run(run)
     fast = wrap_tokenizer(tokenizer)
-    processor = Idefics3Processor(image_processor(), fast, image_seq_len=IMAGE_TOKENS, chat_template=fast.chat_template)
+    processor = Idefics3Processor(
+        image_processor(), fast, image_seq_len=IMAGE_TOKENS, chat_template=fast.chat_template
+    )
     model.generation_config = GenerationConfig(
         eos_token_id=fast.eos_token_id, pad_token_id=fast.pad_token_id, bos_token_id=None, do_sample=False
     )
@@ -79,7 +83,9 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
 
 def main() -> None:
     """Exports and prints what was written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/nano"))
     parser.add_argument("--out", type=Path, default=Path("weights/nano"))
     parser.add_argument("--full", action="store_true", help="bfloat16 instead of NF4")

@@ -1,4 +1,4 @@
-"""The shape of `nano`: Idefics3 (a SigLIP-like tower, pixel shuffle, a Llama decoder) at a few million parameters."""
+"""The shape of `nano`: a small Idefics3 (SigLIP-like tower, pixel shuffle, Llama decoder)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def config(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id
 
 
 def image_processor() -> Idefics3ImageProcessor:
-    """Returns the picture preprocessing that travels with the weights: the whole frame squeezed to 64 x 64."""
+    """Returns the picture preprocessing that travels with the weights: the frame squeezed to 64 x 64."""
     return Idefics3ImageProcessor(
         do_image_splitting=False,
         size={"longest_edge": PICTURE_SIZE},
@@ -54,7 +54,9 @@ def image_processor() -> Idefics3ImageProcessor:
     )
 
 
-def build(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int) -> Idefics3ForConditionalGeneration:
+def build(
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int
+) -> Idefics3ForConditionalGeneration:
     """Builds nano with fresh weights."""
     return Idefics3ForConditionalGeneration(config(vocab_size, image_token_id, pad_token_id, eos_token_id))
 
@@ -62,7 +64,7 @@ def build(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id:
 def answer_loss(
     model: Idefics3ForConditionalGeneration, ids: Tensor, target: Tensor, pictures: Tensor, decoder: nn.Module
 ) -> Tensor:
-    """Next-token cross-entropy on what the assistant writes; the vocabulary is projected at those places alone.
+    """Next-token cross-entropy on what the assistant writes; only there is the vocabulary projected.
 
     Args:
         model: nano.

@@ -2,8 +2,10 @@
 
     python -m clarify.training.generalist.pictures --ham10000 FOLDER --out runs/pictures.npz
 
-Lesions are HAM10000 (`clean_split`: train and val for training dialogues, test for test dialogues); everything that is
-not a lesion is drawn by `clarify.training.synthetic`. The specialist is run on val and test alone: on its own training
+Lesions are HAM10000 (`clean_split`: train and val for training dialogues, test for test dialogues);
+everything that is
+not a lesion is drawn by `clarify.training.synthetic`. The specialist is run on val and test alone: on its
+own training
 pictures it is right far too often to teach doubt.
 """
 
@@ -26,6 +28,9 @@ from torch import Tensor
 from .dialogues import Kind
 from .model import PICTURE_SIZE, image_processor
 from .world import Split
+
+SKIN = ("rash", "bare limb", "face")
+"""Scenes of `clarify.training.specialist.scenes` that show skin, though not through a dermatoscope."""
 
 
 @dataclass
@@ -52,13 +57,21 @@ class PictureBank:
             for s in ("train", "test")
         }
         known = ~np.isnan(self.probabilities[:, 0])
-        self._judged = {s: np.flatnonzero(known & (self.kind == "lesion") & (self.split == s)) for s in ("train", "test")}
+        self._judged = {
+            s: np.flatnonzero(known & (self.kind == "lesion") & (self.split == s)) for s in ("train", "test")
+        }
 
     @classmethod
     def load(cls, path: Path) -> PictureBank:
         """Reads a bank written by `main`."""
         with np.load(path) as held:
-            return cls(held["pixels"], held["kind"], held["split"], held["probabilities"], list(map(str, held["names"])))
+            return cls(
+                held["pixels"],
+                held["kind"],
+                held["split"],
+                held["probabilities"],
+                list(map(str, held["names"])),
+            )
 
     def draw(self, rng: random.Random, kind: Kind, split: Split) -> tuple[int, Mapping[str, float] | None]:
         """Draws a picture of a kind; a lesion is one the specialist judged half the time."""
@@ -86,12 +99,17 @@ def small(image: Image.Image) -> np.ndarray:
 def main() -> None:
     """Builds the bank."""
     from ...tools.specialist import Specialist
-    from ..synthetic import draw_other
+    from ..specialist.scenes import LEARNT, draw_many
+    from ..synthetic import draw_lesion, random_spec
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--ham10000", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/pictures.npz"))
-    parser.add_argument("--drawn", type=int, default=1200, help="drawn pictures of each kind that is no lesion")
+    parser.add_argument(
+        "--drawn", type=int, default=150, help="drawn pictures of each scene; one in five is for test"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(2)
@@ -109,10 +127,16 @@ def main() -> None:
                 found = specialist.classify(image).probabilities
                 judged = [found[label] for label in labels] if found else blank
             rows.append((small(image), "lesion", "test" if row["clean_split"] == "test" else "train", judged))
-    for number in range(args.drawn):
-        for kind in ("skin_other", "not_skin"):
-            image = draw_other(kind, seed=args.seed * 10**6 + number)
-            rows.append((small(image), kind, "test" if number % 5 == 0 else "train", blank))
+    for family, drawn in draw_many(LEARNT, args.drawn, args.seed).items():
+        kind = "skin_other" if family in SKIN else "not_skin"
+        for number, picture in enumerate(drawn):
+            rows.append(
+                (small(Image.fromarray(picture)), kind, "test" if number % 5 == 0 else "train", blank)
+            )
+    rng = np.random.default_rng(args.seed)
+    for number in range(2 * args.drawn):
+        drawn_lesion = draw_lesion(random_spec(rng), seed=args.seed + number, size=(150, 200)).picture
+        rows.append((small(drawn_lesion), "lesion", "test" if number % 5 == 0 else "train", blank))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     pixels, kinds, splits, probabilities = zip(*rows, strict=True)
     np.savez(
@@ -123,7 +147,11 @@ def main() -> None:
         probabilities=np.array(probabilities, dtype=np.float32),
         names=np.array([specialist.names[label] for label in labels]),
     )
-    print({k: kinds.count(k) for k in set(kinds)}, "judged", int((~np.isnan(np.array(probabilities)[:, 0])).sum()))
+    print(
+        {k: kinds.count(k) for k in set(kinds)},
+        "judged",
+        int((~np.isnan(np.array(probabilities)[:, 0])).sum()),
+    )
 
 
 if __name__ == "__main__":

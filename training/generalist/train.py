@@ -2,7 +2,8 @@
 
     python -m clarify.training.generalist.train --data SHARED_DATA --pictures runs/pictures.npz --minutes 60
 
-Batches are made on the fly from `(seed, step)`, so no dialogue is seen twice and a resumed run goes on where it stopped.
+Batches are made on the fly from `(seed, step)`, so no dialogue is seen twice and a resumed run goes on
+where it stopped.
 The learning rate follows the share of `--minutes` used (warm-up, flat, linear to zero).
 """
 
@@ -63,7 +64,7 @@ def collate(batch: list[Encoded], bank: PictureBank | None) -> tuple[Tensor, Ten
 
 
 def optimizers(model: torch.nn.Module, lr: float, muon: bool) -> list[torch.optim.Optimizer]:
-    """Muon for the decoder's matrices, AdamW for everything else (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982)."""
+    """Muon for the decoder's matrices, AdamW for the rest (Liu et al. 2025, arXiv 2502.16982)."""
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         inside = "text_model.layers" in name and parameter.ndim == 2 and muon
@@ -85,9 +86,15 @@ def rate(progress: float, warm: float = 0.02, decay_from: float = 0.5) -> float:
 
 def main() -> None:
     """Parses the arguments and trains."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with disease_ontology/ and hetionet_subset/")
-    parser.add_argument("--pictures", type=Path, help="made by clarify.training.generalist.pictures; without it: text only")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with disease_ontology/ and hetionet_subset/"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, help="made by clarify.training.generalist.pictures; without it: text only"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/nano"))
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=8192, help="padded tokens a step")
@@ -125,7 +132,10 @@ def main() -> None:
         for optim, saved in zip(optims, state["optims"], strict=True):
             optim.load_state_dict(saved)
         used, step, seen = state["used"], state["step"], state["seen"]
-    test = [collate(b, bank) for b, _ in zip(batches(held_back, tokenizer, 999, 0, 8192, 1400), range(6), strict=False)]
+    test = [
+        collate(b, bank)
+        for b, _ in zip(batches(held_back, tokenizer, 999, 0, 8192, 1400), range(6), strict=False)
+    ]
     decoder = model.model.text_model
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")
     losses: list[float] = []
@@ -152,7 +162,12 @@ def main() -> None:
         if step % 100 == 0:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 held = sum(answer_loss(model, *t, decoder).item() for t in test) / len(test)
-            row = {"step": step, "tokens": seen, "minutes": round(used / 60, 1), "loss": round(sum(losses) / len(losses), 4)}
+            row = {
+                "step": step,
+                "tokens": seen,
+                "minutes": round(used / 60, 1),
+                "loss": round(sum(losses) / len(losses), 4),
+            }
             losses.clear()
             line = json.dumps({**row, "held_back": round(held, 4), "tokens_per_second": round(seen / used)})
             print(line, flush=True)
@@ -167,7 +182,13 @@ def save(
     path: Path, model: torch.nn.Module, optims: list[torch.optim.Optimizer], used: float, step: int, seen: int
 ) -> None:
     """Writes a checkpoint beside the old one, then renames it."""
-    state = {"model": model.state_dict(), "optims": [o.state_dict() for o in optims], "used": used, "step": step, "seen": seen}
+    state = {
+        "model": model.state_dict(),
+        "optims": [o.state_dict() for o in optims],
+        "used": used,
+        "step": step,
+        "seen": seen,
+    }
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 

@@ -1,6 +1,7 @@
-"""Made-up medicine: diseases, names and facts nobody has seen, so that the generalist copies rows and does not recite.
+"""Made-up medicine that nobody has seen, so that the generalist copies rows and does not recite.
 
-Every draw comes from a `Split`; the two splits share letters and everyday words but no disease name, no drug name and
+Every draw comes from a `Split`; the two splits share letters and everyday words but no disease name, no
+drug name and
 no invented word, so that a test dialogue is about facts the model cannot know.
 """
 
@@ -13,40 +14,17 @@ import random
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ...graph_schema.predicates import QUERIES, state
 from ...graph_schema.protocol import FactRow, SourceRef
 
 Split = Literal["train", "test"]
 
-_ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p ph pl pr qu r rh s sc sh sk sl sm sp st t th tr v w z".split()
-_VOWELS = "a e i o u ae ia io ou ea y".split()
-_CODAS = "b c d g l m n p r s t x nd rm st ct lt".split()
-_ENDINGS = {
-    "disease": "osis itis oma iasis derma ema pathy plasia nevus keratosis".split(),
-    "drug": "mab nib olone azole cillin mycin tidine xate pril stat vir ine amide".split(),
-    "word": ["", "", "", "al", "ic", "ous", "ed", "ing", "ion", "ness", "ity", "y"],
+WORDS: dict[str, Any] = {
+    key: value.split() if isinstance(value, str) else value
+    for key, value in tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8")).items()
 }
-_ADJECTIVES = (
-    "red brown blue black white pale dark pink purple grey yellow scaly rough smooth shiny raised flat round oval small large "
-    "soft firm hard thick thin dry moist crusted sharp blurred irregular regular symmetric asymmetric painful painless itchy "
-    "early late acute chronic mild severe rare common new old slow fast deep superficial local widespread recurrent single "
-    "multiple oral topical daily weekly surgical medical careful repeated first second low high strong weak inner outer upper "
-    "lower left right central peripheral linear radial dense sparse bleeding healing inherited previous long short"
-).split()
-_NOUNS = (
-    "spot patch plaque papule nodule ulcer crust scale border edge centre rim network vessel dot globule streak line pore cyst "
-    "scar margin surface colour pigment swelling redness bleeding itching pain burning fever rash blister pustule erosion "
-    "fissure lump mole growth skin nail hair scalp face cheek nose ear lip eyelid neck chest back belly arm forearm elbow hand "
-    "palm finger wrist leg thigh knee shin calf ankle foot sole toe groin fold trunk shoulder mouth tongue gum sun light heat "
-    "cold smoke alcohol stress injury infection virus fungus bacterium mite gene mutation age family history immune system "
-    "transplant pregnancy drug cream ointment gel lotion tablet injection laser surgery excision biopsy scraping culture "
-    "swab blood test microscopy photograph follow-up examination dressing emollient steroid moisturiser sunscreen cryotherapy "
-    "radiotherapy phototherapy curettage observation spread recurrence invasion metastasis cure relapse course outcome"
-).split()
-_LINKS = "of the|on the|with|without|after|before|in|in the|near the|and|or|for|under|over|between|around|due to|such as".split("|")
-_UNITS = "mm cm weeks months years days % mg ml times hours".split()
 
 
 def _is_test(name: str) -> bool:
@@ -105,7 +83,12 @@ class World:
     """
 
     def __init__(
-        self, rng: random.Random, split: Split, names: dict[str, list[str]], phrases: list[str], labels: list[str]
+        self,
+        rng: random.Random,
+        split: Split,
+        names: dict[str, list[str]],
+        phrases: list[str],
+        labels: list[str],
     ) -> None:
         self.rng = rng
         self.split = split
@@ -113,16 +96,19 @@ class World:
         self._phrases = phrases
         self._labels = labels
         self._by_name: dict[str, Disease] = {}
+        self._nodes: dict[str, list[str]] = {}
 
     def word(self, kind: str) -> str:
         """Invents a word of this split."""
         while True:
             rng = self.rng
             text = "".join(
-                rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.35 else "")
+                rng.choice(WORDS["onsets"])
+                + rng.choice(WORDS["vowels"])
+                + (rng.choice(WORDS["codas"]) if rng.random() < 0.35 else "")
                 for _ in range(rng.choice((1, 2, 2, 3)))
             )
-            text += rng.choice(_ENDINGS[kind])
+            text += rng.choice(WORDS["endings"][kind])
             if len(text) > 3 and _is_test(text) == (self.split == "test"):
                 return text
 
@@ -144,12 +130,14 @@ class World:
             if name is not None:
                 return name
         if roll > 0.96:
-            return "".join(self.rng.choice("ABCDEFGHIKLMNOPRSTUVWXZ") for _ in range(self.rng.choice((2, 3, 4))))
+            return "".join(
+                self.rng.choice("ABCDEFGHIKLMNOPRSTUVWXZ") for _ in range(self.rng.choice((2, 3, 4)))
+            )
         parts = [self.word("disease")]
         if self.rng.random() < 0.45:
-            parts.insert(0, self.rng.choice((self.word("word"), self.rng.choice(_ADJECTIVES))))
+            parts.insert(0, self.rng.choice((self.word("word"), self.rng.choice(WORDS["adjectives"]))))
         if self.rng.random() < 0.15:
-            parts += ["of", "the", self.rng.choice(_NOUNS)]
+            parts += ["of", "the", self.rng.choice(WORDS["nouns"])]
         return " ".join(parts)
 
     def _noun_group(self) -> str:
@@ -160,11 +148,12 @@ class World:
         elif roll < 0.4:
             head = self.word("word")
         else:
-            head = rng.choice(_NOUNS)
-        adjective = rng.choice(_ADJECTIVES) if rng.random() < 0.5 else ""
+            head = rng.choice(WORDS["nouns"])
+        adjective = rng.choice(WORDS["adjectives"]) if rng.random() < 0.5 else ""
         number = ""
         if rng.random() < 0.12:
-            number = f"{rng.choice((rng.randint(1, 9), rng.randint(10, 99), rng.randint(1, 9) / 10))} {rng.choice(_UNITS)} "
+            amount = rng.choice((rng.randint(1, 9), rng.randint(10, 99), rng.randint(1, 9) / 10))
+            number = f"{amount} {rng.choice(WORDS['units'])} "
         article = rng.choice(("a ", "the ", "", "", ""))
         return f"{article}{number}{adjective + ' ' if adjective else ''}{head}"
 
@@ -175,7 +164,7 @@ class World:
             return rng.choice(self._phrases)
         text = self._noun_group()
         for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
-            joint = rng.choice((*_LINKS, ","))
+            joint = rng.choice((*WORDS["links"], ","))
             text += (", " if joint == "," else f" {joint} ") + self._noun_group()
         return text
 
@@ -197,15 +186,30 @@ class World:
     def rows(self, query: str, diseases: list[str], limit: int = 5) -> list[FactRow]:
         """Answers a named query with made-up rows, the same ones each time it is asked."""
         if query == "differential" and len(diseases) > 1:
-            found = [r for a in diseases for b in diseases if a != b for r in self._pair(a, b)]
+            pairs = [
+                (x, y)
+                for a in diseases
+                for b in diseases
+                if a != b
+                for x in self._canonical(a)
+                for y in self._canonical(b)
+            ]
+            found = [r for x, y in pairs if x != y for r in self._pair(x, y)]
             return found[:limit]
         found = []
-        for name in diseases:
+        for name in (node for asked in diseases for node in self._canonical(asked)):
             disease = self.disease(name)
             if query not in disease.rows:
                 disease.rows[query] = self._make(disease, query)
             found += disease.rows[query]
         return found[:limit]
+
+    def _canonical(self, asked: str) -> list[str]:
+        """The nodes an asked name stands for: itself, or sometimes a synonym's node, or the two nodes of one label."""
+        if asked not in self._nodes:
+            count = self.rng.choices((0, 1, 2), (0.87, 0.08, 0.05))[0]
+            self._nodes[asked] = [self.disease_name() for _ in range(count)] or [asked]
+        return self._nodes[asked]
 
     def _row(self, disease: Disease, predicate: str, number: int, other: str = "") -> FactRow:
         kind = {"first-line treatment": "treat", "further treatment": "further", "differs from": "diff"}.get(
@@ -227,7 +231,8 @@ class World:
         if key not in disease.rows:
             start = self.rng.randint(1, 6)
             disease.rows[key] = [
-                self._row(disease, "differs from", start + i, b) for i in range(self.rng.choice((0, 1, 1, 1, 2)))
+                self._row(disease, "differs from", start + i, b)
+                for i in range(self.rng.choice((0, 1, 1, 1, 2)))
             ]
         return disease.rows[key]
 
@@ -235,9 +240,9 @@ class World:
         rng = self.rng
         rows = []
         for predicate in QUERIES[query]:
-            for number in range(1, 1 + rng.choice((0, 1, 1, 2, 3) if len(QUERIES[query]) > 1 else (1, 2, 3, 4))):
+            for number in range(
+                1, 1 + rng.choice((0, 1, 1, 2, 3) if len(QUERIES[query]) > 1 else (1, 2, 3, 4))
+            ):
                 other = self.disease_name() if predicate == "differs from" else ""
                 rows.append(self._row(disease, predicate, number, other))
         return rows or [self._row(disease, QUERIES[query][0], 1)]
-
-
