@@ -23,7 +23,9 @@ Split = Literal["train", "test"]
 
 WORDS: dict[str, Any] = {
     key: value.split() if isinstance(value, str) else value
-    for key, value in tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8")).items()
+    for key, value in tomllib.loads(
+        (Path(__file__).parent / "words.toml").read_text(encoding="utf-8")
+    ).items()
 }
 
 

@@ -1,0 +1,145 @@
+"""The made-up dialogues nano learns from, and the text they become."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+pytest.importorskip("tokenizers")
+
+from clarify.bench.generalist import Player, faithful, key, parse_calls, wilson
+from clarify.training.generalist.dialogues import Call, DialogueMaker, call_text, load_wordings, say_rows
+from clarify.training.generalist.encode import (
+    _PICTURE,
+    corpus,
+    encode,
+    segments,
+    system_text,
+    train_tokenizer,
+    wrap_tokenizer,
+)
+from clarify.training.generalist.world import World, load_names
+
+TOOLS = [
+    {"type": "function", "function": {"name": "classify_lesion", "parameters": {"properties": {"image": {}, "second_look": {}}}}},
+    {"type": "function", "function": {"name": "query_knowledge", "parameters": {"properties": {"query": {}, "diseases": {}}}}},
+]
+
+
+class Blank:
+    def draw(self, rng, kind, split):
+        return rng.randrange(10), None
+
+
+@pytest.fixture(scope="module")
+def maker():
+    return DialogueMaker("train", load_names(None), [], ["melanoma"], Blank())
+
+
+@pytest.fixture(scope="module")
+def tokenizer(maker):
+    return train_tokenizer(corpus((maker.make(random.Random(i)) for i in range(300)), system_text()), 1500)
+
+
+def as_chat(messages):
+    chat = [{"role": "system", "content": system_text().split("\n")[0]}]
+    for message in messages:
+        if message.role == "assistant":
+            calls = [{"type": "function", "function": {"name": c.name, "arguments": c.args}} for c in message.calls]
+            chat.append({"role": "assistant", "content": message.text, "tool_calls": calls})
+            continue
+        blocks = []
+        for name, _ in message.images:
+            blocks += [{"type": "text", "text": f"{name}:"}, {"type": "image"}]
+        chat.append({"role": message.role, "content": [*blocks, {"type": "text", "text": message.text}]})
+    return chat
+
+
+def test_the_chat_template_writes_what_was_trained_on(maker, tokenizer):
+    fast = wrap_tokenizer(tokenizer)
+    for seed in range(60):
+        messages = maker.make(random.Random(seed))
+        text = fast.apply_chat_template(as_chat(messages), tools=TOOLS, tokenize=False)
+        assert text.replace("<image>", _PICTURE) == "".join(t for t, _ in segments(messages, system_text()))
+
+
+def test_pieces_encode_as_the_whole(maker, tokenizer):
+    for seed in range(20):
+        messages = maker.make(random.Random(seed))
+        whole = "".join(t for t, _ in segments(messages, system_text()))
+        encoded = encode(messages, tokenizer, system_text())
+        assert encoded.ids == tokenizer.encode(whole, add_special_tokens=False).ids
+        assert any(encoded.target) and len(encoded.ids) == len(encoded.target)
+
+
+def test_names_keep_their_tokens_wherever_they_stand(tokenizer):
+    name = "brimosia of the fald"
+    inside = tokenizer.encode(f" {name}", add_special_tokens=False).ids
+    for text in (f"[x-1] {name} | test", f'"diseases":[" {name}"]', f"The test for {name} is"):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert any(ids[i : i + len(inside)] == inside for i in range(len(ids)))
+
+
+def test_no_invented_word_is_in_both_splits():
+    names = load_names(None)
+    words = {s: {World(random.Random(i), s, names, [], []).word("word") for i in range(1500)} for s in ("train", "test")}
+    assert not words["train"] & words["test"] and len(words["test"]) > 800
+
+
+def test_a_world_answers_the_same_question_the_same_way():
+    world = World(random.Random(3), "train", load_names(None), [], [])
+    assert world.rows("treatment", ["abc"]) == world.rows("treatment", ["abc"])
+
+
+def test_a_second_look_is_never_learnt_as_the_models_own_call(maker):
+    for seed in range(200):
+        for message in maker.make(random.Random(seed)):
+            assert not (message.target and any("second_look" in c.args for c in message.calls))
+
+
+def test_a_call_reads_back():
+    call = Call("query_knowledge", {"query": "tests", "diseases": ["a b", 'c"d']})
+    assert parse_calls(call_text(call)) == [key(call)]
+    assert parse_calls("<tool_call>{broken</tool_call>") is None
+
+
+def test_every_row_is_said_faithfully_and_a_changed_one_is_not():
+    world = World(random.Random(5), "test", load_names(None), [], [])
+    rows = [r for q in ("describe", "treatment", "differential") for r in world.rows(q, ["abc", "def"], 9)]
+    assert rows
+    by_id = {r.fact_id: r for r in rows}
+    for line in say_rows(rows):
+        assert faithful(line, by_id, set())[0]
+        assert not faithful(line.replace(" is ", " is not ").replace(": ", ": no ").replace("avoid", "use"), by_id, set())[0] or (
+            " is " not in line
+        )
+
+
+def test_a_perfect_player_scores_everything(maker):
+    for seed in range(40):
+        player = Player(maker.make(random.Random(seed)))
+        while player.advance():
+            message = player.script[player.at]
+            player.take("".join(call_text(c) for c in message.calls) + message.text)
+        assert all(good for _, good, _, _ in player.results)
+        assert all(prose == message.text for prose, message, _ in player.answers)
+
+
+def test_wilson_is_the_known_interval():
+    share, low, high = wilson(97, 100)
+    assert (round(share, 3), round(low, 3), round(high, 3)) == (0.97, 0.915, 0.99)
+
+
+def test_wordings_are_apart():
+    train, test = load_wordings("train"), load_wordings("test")
+    assert set(test) <= set(train)
+    seen = {w.lower() for table in train.values() for words in table.values() for w in words}
+    assert not [w for table in test.values() for words in table.values() for w in words if w.lower() in seen]
+
+
+def test_calls_are_compact_json():
+    text = call_text(Call("classify_lesion", {"image": "img1"}))
+    assert text == '<tool_call>{"name":"classify_lesion","arguments":{"image":"img1"}}</tool_call>'
+    assert json.loads(text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
