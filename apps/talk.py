@@ -24,12 +24,17 @@ Thread = Annotated[str | None, typer.Option("--thread", help="Name of a kept con
 
 
 def open_session(profile: str | None, *, kept: bool) -> Session:
-    """Opens the engine; conversations outlive the process when `kept`."""
-    from ..agent.runtime import Session
-    from ..settings import load_settings
+    """Opens the engine with every part loaded; conversations outlive the process when `kept`.
 
-    settings = load_settings()
-    return Session(profile or settings.profile, settings=settings, kept=kept)
+    Raises:
+        Unavailable: A part is missing; the message says which and what to do.
+        BadInput: There is no such profile.
+    """
+    from ..agent.runtime import Session
+
+    session = Session(profile or "", kept=kept)
+    session.check()
+    return session
 
 
 def ready(paths: list[str] | None) -> list[bytes]:
