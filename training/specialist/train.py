@@ -2,10 +2,10 @@
 
     python -m clarify.training.specialist.train --data PATH [--epochs 60] [--minutes 42]
 
-A ResNet-18 shape with a deep stem and 4.4 M parameters; the recipe was settled before this run. Only the train
-side of ``clean_split`` is learnt from, the val side is printed, the test side is never opened here. With
-``--minutes`` the learning-rate cycle follows whichever is further, steps or the clock, so that a busy machine
-still ends with an annealed model. The last checkpoint holds all that is needed to go on after a stop.
+A ResNet-18 shape with a deep stem and 4.4 M parameters; the recipe was settled before this run. Only the
+train side of ``clean_split`` is learnt from, the val side is printed, the test side is never opened here.
+With ``--minutes`` the learning-rate cycle follows whichever is further, steps or the clock, so that a busy
+machine still ends with an annealed model. The last checkpoint holds all that is needed to go on after a stop.
 """
 
 from __future__ import annotations
@@ -55,10 +55,12 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def one_cycle(progress: float, peak: float, warm: float = 0.15, floor: float = 0.002) -> float:
-    """Learning rate at ``progress`` in 0..1: a cosine up to ``peak``, a cosine down (Smith 2018, arXiv:1803.09820)."""
+    """Learning rate at ``progress`` in 0..1: a cosine up, a cosine down (Smith 2018, arXiv:1803.09820)."""
     if progress < warm:
         return peak * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / warm)))
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1, (progress - warm) / (1 - warm)))))
+    return peak * (
+        floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1, (progress - warm) / (1 - warm))))
+    )
 
 
 def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -106,7 +108,7 @@ def train(args: argparse.Namespace) -> None:
     val_images = resize(val.images, size)
     counts = np.bincount(side.labels, minlength=len(LABELS))
     weights = torch.from_numpy(1 / np.sqrt(counts[side.labels]))
-    model = build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build().to(memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(parameter_groups(model, args.decay), lr=args.lr, betas=(0.9, 0.99))
     steps = len(side.labels) // args.batch
@@ -120,8 +122,17 @@ def train(args: argparse.Namespace) -> None:
         optimiser.load_state_dict(saved["optimiser"])
         generator.set_state(saved["generator"])
         first, step, spent = saved["epoch"], saved["step"], saved["spent"]
-    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "counts": counts.tolist(),
-                      "pictures": len(side.labels), "from_epoch": first}), flush=True)
+    print(
+        json.dumps(
+            {
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "counts": counts.tolist(),
+                "pictures": len(side.labels),
+                "from_epoch": first,
+            }
+        ),
+        flush=True,
+    )
     start = time.monotonic() - spent
     progress = 0.0
     for epoch in range(first, args.epochs):
@@ -134,28 +145,49 @@ def train(args: argparse.Namespace) -> None:
                 progress = max(progress, (time.monotonic() - start) / (60 * args.minutes))
             for group in optimiser.param_groups:
                 group["lr"] = one_cycle(progress, args.lr)
-            total += train_step(model, optimiser, side.images[chunk], side.labels[chunk], size, args, generator)
+            total += train_step(
+                model, optimiser, side.images[chunk], side.labels[chunk], size, args, generator
+            )
             step += 1
             update_ema(ema, model, min(args.ema, (1 + step) / (10 + step)))
         spent = time.monotonic() - start
-        line: dict[str, Any] = {"epoch": epoch + 1, "loss": round(total / steps, 4),
-                                "progress": round(progress, 3), "seconds": round(spent)}
+        line: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "loss": round(total / steps, 4),
+            "progress": round(progress, 3),
+            "seconds": round(spent),
+        }
         done = epoch + 1 == args.epochs or progress >= 1
         if done or (epoch + 1) % args.every == 0:
             line["val_ema"] = {k: round(v, 4) for k, v in evaluate(ema, val_images, val.labels).items()}
             line["val_raw"] = {k: round(v, 4) for k, v in evaluate(model, val_images, val.labels).items()}
         print(json.dumps(line), flush=True)
-        torch.save({"model": model.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(),
-                    "generator": generator.get_state(), "epoch": epoch + 1, "step": step, "spent": spent,
-                    "seed": args.seed}, last.with_suffix(".tmp"))
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "ema": ema.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "generator": generator.get_state(),
+                "epoch": epoch + 1,
+                "step": step,
+                "spent": spent,
+                "seed": args.seed,
+            },
+            last.with_suffix(".tmp"),
+        )
         last.with_suffix(".tmp").replace(last)
         if done:
             break
 
 
 def train_step(
-    model: nn.Module, optimiser: torch.optim.Optimizer, pixels: np.ndarray, labels: np.ndarray,
-    size: tuple[int, int], args: argparse.Namespace, generator: torch.Generator,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    size: tuple[int, int],
+    args: argparse.Namespace,
+    generator: torch.Generator,
 ) -> float:
     """One step with mixup (Zhang et al. 2018, arXiv:1710.09412) and label smoothing; returns the loss.
 
@@ -187,11 +219,15 @@ def train_step(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit"
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--decay", type=float, default=0.05)

@@ -1,0 +1,83 @@
+import argparse
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from clarify.training.specialist.calibrate import composites, mild, negatives, wash
+from clarify.training.specialist.data import affine, augment, resize
+from clarify.training.specialist.train import one_cycle, parameter_groups, train_step, update_ema
+
+
+def test_one_cycle_rises_to_its_peak_and_falls_to_nearly_nothing():
+    rates = [one_cycle(p / 200, 3e-3) for p in range(201)]
+    top = int(np.argmax(rates))
+    assert rates[top] == pytest.approx(3e-3, rel=1e-3)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert one_cycle(1.4, 3e-3) == rates[-1] < 1e-5
+
+
+def _still(angle=0.0, scale=1.0, flip=1.0):
+    picture = torch.rand(1, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    one = torch.ones(1)
+    return picture, affine(picture, one * angle, one * scale, one * flip, torch.zeros(1, 2), (30, 40))
+
+
+def test_affine_does_nothing_when_told_so():
+    picture, out = _still()
+    assert torch.allclose(picture, out, atol=1e-4)
+
+
+def test_affine_flips_and_turns_like_the_real_thing():
+    picture, flipped = _still(flip=-1.0)
+    assert torch.allclose(picture.flip(3), flipped, atol=1e-4)
+    picture, turned = _still(angle=math.pi)
+    assert torch.allclose(picture.flip(2, 3), turned, atol=1e-3)
+
+
+def test_augmentation_is_seeded_and_stays_in_range():
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 150, 200, 3), dtype=np.uint8)
+    first, again = (augment(pixels, (24, 32), torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (4, 3, 24, 32) and 0 <= float(first.min()) and float(first.max()) <= 1
+    assert resize(pixels, (24, 32)).shape == first.shape
+
+
+def test_a_small_network_learns_from_a_step():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 7))
+    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), lr=0.05)
+    pixels = np.zeros((8, 30, 40, 3), np.uint8)
+    pixels[4:, ..., 0] = 255
+    labels = np.array([0] * 4 + [1] * 4)
+    args = argparse.Namespace(mixup=0.2, smoothing=0.05)
+    generator = torch.Generator().manual_seed(0)
+    losses = [train_step(model, optimiser, pixels, labels, (24, 32), args, generator) for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_ema_moves_towards_the_model():
+    old, new = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    expected = 0.9 * old.weight.detach().clone() + 0.1 * new.weight.detach()
+    update_ema(old, new, 0.9)
+    assert torch.allclose(old.weight, expected)
+
+
+def test_negatives_are_drawn_from_every_family_and_recoloured():
+    rng = np.random.default_rng(0)
+    dermoscopy = rng.integers(100, 200, (6, 60, 80, 3), dtype=np.uint8)
+    assert composites(dermoscopy, 2, rng).shape == (2, 60, 80, 3)
+    assert len(negatives(dermoscopy, 1, 0)) == 12 + 1 + 2
+    green = np.full((60, 80, 3), (20, 220, 20), np.uint8)
+    washed = [wash(green, dermoscopy[0], rng) for _ in range(20)]
+    assert any(not np.array_equal(out, green) for out in washed) and any(
+        np.array_equal(out, green) for out in washed
+    )
+
+
+def test_mild_changes_keep_the_size():
+    from PIL import Image
+
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    assert {mild(picture, np.random.default_rng(k)).size for k in range(6)} == {(80, 60)}

@@ -1,0 +1,274 @@
+"""The specialist: a calibrated image classifier that knows when a picture is none of its business."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import WeightsMissing
+from . import calibration
+from .image_quality import quality
+from .scope import ScopeHead, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+FILES = ("model.safetensors", "config.json", "labels.json", "calibration.json", "scope.safetensors")
+DEFAULT = Path(__file__).resolve().parent.parent / "weights" / "specialist"
+
+
+class Classification(BaseModel):
+    """What the specialist says about one picture; the fields of `clarify classify`.
+
+    Attributes:
+        label: The likeliest class, or None for a picture out of scope.
+        curie: Its primary ontology id, or None.
+        curies: Every ontology id the label stands for.
+        confidence: Calibrated probability of the label; 0 out of scope.
+        probabilities: Calibrated probability of every label; empty out of scope.
+        prediction_set: Conformal shortlist, likeliest first; empty out of scope.
+        in_scope: Whether the picture looks like dermoscopy of a skin lesion.
+        scope_score: 0 (certainly another kind) to 1.
+        quality: Measured reasons to distrust the picture.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str | None
+    curie: str | None
+    curies: list[str]
+    confidence: float = Field(ge=0, le=1)
+    probabilities: dict[str, float]
+    prediction_set: list[str]
+    in_scope: bool
+    scope_score: float = Field(ge=0, le=1)
+    quality: list[str]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Numbers fitted on the validation side, kept in ``calibration.json``.
+
+    Attributes:
+        temperature: For the mean logits of `Specialist.classify`.
+        second_temperature: For those of `Specialist.second_look`.
+        offset: One number per class, added to the scaled logits.
+        conformal: Probability from which a class is on the shortlist.
+        second_conformal: The same for the second look.
+        coverage: What the shortlists promise.
+    """
+
+    temperature: float
+    second_temperature: float
+    offset: tuple[float, ...]
+    conformal: float
+    second_conformal: float
+    coverage: float
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def verified(folder: Path) -> str:
+    """Check every weight file against ``manifest.json``.
+
+    Returns:
+        The SHA-256 of the network's weights.
+
+    Raises:
+        WeightsMissing: A file is absent, or its hash is not the recorded one.
+    """
+    hint = "Restore the folder from the release, or train and export it with clarify.training.specialist."
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        raise WeightsMissing(f"no specialist weights in {folder}.", hint=hint)
+    recorded = json.loads(manifest.read_text())["sha256"]
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise WeightsMissing(f"the specialist's {name} is missing.", hint=hint)
+        if sha256_of(folder / name) != recorded.get(name):
+            raise WeightsMissing(f"the specialist's {name} is not the one that was exported.", hint=hint)
+    return str(recorded["model.safetensors"])
+
+
+def lesion_box(image: Image.Image) -> tuple[int, int, int, int]:
+    """A box around what differs from the rim of the picture, never below half the frame's sides.
+
+    Args:
+        image: RGB.
+
+    Returns:
+        (left, top, right, bottom) in pixels, with the picture's own aspect ratio.
+    """
+    small = np.asarray(image.resize((80, 60), Image.Resampling.BOX, reducing_gap=3.0), np.float32)
+    ys, xs = np.mgrid[0:60, 0:80]
+    inner = np.hypot((ys - 29.5) / 30, (xs - 39.5) / 40)
+    rim = np.median(small[(inner > 0.75) & (inner < 1.0)], axis=0)
+    weight = np.clip(np.linalg.norm(small - rim, axis=-1) - 20, 0, None) * (inner < 1.0)
+    if weight.sum() < 1:
+        return (0, 0, *image.size)
+    weight /= weight.sum()
+    cy, cx = float((ys * weight).sum()) + 0.5, float((xs * weight).sum()) + 0.5
+    half_y, half_x = (
+        2.3 * float(np.sqrt(((ys - cy) ** 2 * weight).sum())),
+        2.3 * float(np.sqrt(((xs - cx) ** 2 * weight).sum())),
+    )
+    share = min(1.0, max(0.5, half_y / 30, half_x / 40))
+    width, height = image.width * share, image.height * share
+    left = min(max(cx / 80 * image.width - width / 2, 0), image.width - width)
+    top = min(max(cy / 60 * image.height - height / 2, 0), image.height - height)
+    return round(left), round(top), round(left + width), round(top + height)
+
+
+class Specialist:
+    """A timm classifier with its preprocessing, calibration and scope check.
+
+    Any timm checkpoint can take the shipped one's place: a folder with ``model.safetensors`` and timm's
+    ``config.json``, a ``labels.json`` that maps each output to ontology ids, and what
+    ``clarify.training.specialist.export`` fits on validation pictures. Safe to share between threads.
+
+    Attributes:
+        labels: Class labels in the order of the network's outputs.
+        names: Display name of each label.
+        curies: Ontology ids of each label, the primary one first.
+        sha256: Hash of the network's weights.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        transform: Callable[[Image.Image], torch.Tensor],
+        labels: dict[str, dict[str, Any]],
+        fitted: Calibration,
+        scope: ScopeHead,
+        sha256: str,
+    ) -> None:
+        """Put the parts together; `load` does it from a folder."""
+        self._model, self._transform, self._fitted, self._scope = model.eval(), transform, fitted, scope
+        self._lock = threading.Lock()
+        self.labels: tuple[str, ...] = tuple(labels)
+        self.names: dict[str, str] = {label: str(entry["name"]) for label, entry in labels.items()}
+        self.curies: dict[str, list[str]] = {label: list(entry["curies"]) for label, entry in labels.items()}
+        self.sha256 = sha256
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Specialist:
+        """Load verified weights.
+
+        Args:
+            folder: What the export wrote; the shipped weights when None.
+
+        Raises:
+            WeightsMissing: A file is absent or changed. Random weights are never used instead.
+        """
+        folder = DEFAULT if folder is None else folder
+        sha256 = verified(folder)
+        model, transform = load_network(folder)
+        fitted = json.loads((folder / "calibration.json").read_text())
+        fitted["offset"] = tuple(fitted["offset"])
+        return cls(
+            model, transform, json.loads((folder / "labels.json").read_text()),
+            Calibration(**fitted), ScopeHead.load(folder / "scope.safetensors"), sha256,
+        )  # fmt: skip
+
+    def logits_and_features(self, images: Sequence[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
+        """Raw outputs, one row per picture as given: logits (n, classes), pooled features (n, f)."""
+        return run_network(self._model, [self._transform(image) for image in images])
+
+    def classify(self, image: Image.Image) -> Classification:
+        """Classify one RGB picture of any size from its four mirror images."""
+        return self._judge(image, views(image), self._fitted.temperature, self._fitted.conformal)
+
+    def second_look(self, image: Image.Image) -> Classification:
+        """Classify again, with the mirror images of a crop around the lesion beside those of the frame."""
+        return self._judge(
+            image, second_views(image), self._fitted.second_temperature, self._fitted.second_conformal
+        )
+
+    def _judge(
+        self, image: Image.Image, seen: list[Image.Image], temperature: float, conformal: float
+    ) -> Classification:
+        with self._lock:
+            logits, features = self.logits_and_features(seen)
+        score = float(self._scope.score(np.concatenate([features[0], describe(seen[0])])))
+        reasons = quality(image)
+        if score < self._scope.threshold:
+            return Classification(
+                label=None, curie=None, curies=[], confidence=0.0, probabilities={}, prediction_set=[],
+                in_scope=False, scope_score=score, quality=reasons,
+            )  # fmt: skip
+        shares = calibration.probabilities(logits.mean(0), temperature, self._fitted.offset)
+        order = calibration.shortlist(shares, conformal)
+        label = self.labels[order[0]]
+        return Classification(
+            label=label, curie=self.curies[label][0], curies=self.curies[label],
+            confidence=float(shares[order[0]]),
+            probabilities={name: float(p) for name, p in zip(self.labels, shares, strict=True)},
+            prediction_set=[self.labels[k] for k in order], in_scope=True, scope_score=score, quality=reasons,
+        )  # fmt: skip
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """RGB with the long side across, as the training pictures lie; the network has seen every rotation."""
+    image = image.convert("RGB")
+    return image.transpose(Image.Transpose.ROTATE_90) if image.height > image.width else image
+
+
+def views(image: Image.Image) -> list[Image.Image]:
+    """The picture and its three mirror images; the first is the picture itself."""
+    image = upright(image)
+    turns = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180)
+    return [image, *(image.transpose(turn) for turn in turns)]
+
+
+def second_views(image: Image.Image) -> list[Image.Image]:
+    """`views` of the whole frame, then of the crop around the lesion."""
+    image = upright(image)
+    return views(image) + views(image.crop(lesion_box(image)))
+
+
+def load_network(folder: Path) -> tuple[torch.nn.Module, Callable[[Image.Image], torch.Tensor]]:
+    """A timm model from ``config.json`` and ``model.safetensors`` in float32, and its preprocessing."""
+    import timm
+    import torch
+    from safetensors.torch import load_file
+    from timm.data.config import resolve_data_config
+    from timm.data.transforms_factory import create_transform
+
+    config = json.loads((folder / "config.json").read_text())
+    model: torch.nn.Module = timm.create_model(
+        config["architecture"],
+        pretrained=False,
+        num_classes=config["num_classes"],
+        **config.get("model_args", {}),
+    )
+    state = load_file(folder / "model.safetensors")
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    settings: Any = resolve_data_config  # timm carries no types
+    data = settings(pretrained_cfg=config["pretrained_cfg"])
+    transform: Callable[[Image.Image], torch.Tensor] = create_transform(**data, is_training=False)
+    return model.eval().to(memory_format=torch.channels_last), transform
+
+
+def run_network(model: torch.nn.Module, tensors: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, classes) and pooled penultimate features (n, f) of preprocessed pictures, as float32."""
+    import torch
+
+    net: Any = model
+    with torch.inference_mode():
+        batch = torch.stack(tensors).contiguous(memory_format=torch.channels_last)
+        maps = net.forward_features(batch)
+        logits, features = net.forward_head(maps), net.forward_head(maps, pre_logits=True)
+    return logits.float().numpy(), features.float().numpy()

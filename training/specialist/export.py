@@ -1,0 +1,175 @@
+"""Turn a checkpoint into the folder that `clarify.tools.specialist.Specialist` loads.
+
+    python -m clarify.training.specialist.export --data PATH --checkpoint runs/specialist/last.pt
+    python -m clarify.training.specialist.export --data PATH --network FOLDER --out FOLDER   (any timm model)
+
+The network goes to half precision; temperature, class offset, shortlist limits and scope head are fitted on
+the train and validation sides with the very code that will run; the test side is opened once, for the model
+card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from ...tools import calibration, specialist
+from ...tools.scope import ScopeHead, describe
+from .calibrate import fit_probabilities, fit_scope, mild, negative_log_likelihood, negatives, prior_offset
+from .card import write_card
+from .data import LABELS, Split, load_split
+from .metrics import balanced_accuracy
+from .train import ARCHITECTURE, build
+
+
+def write_network(checkpoint: Path, folder: Path, which: str) -> None:
+    """Weights as fp16 safetensors and timm's own config beside them.
+
+    Args:
+        checkpoint: what training saved.
+        folder: where to write.
+        which: ``ema`` or ``model``.
+    """
+    model = build()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)[which])
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    data = {k: ARCHITECTURE[k] for k in ("input_size", "mean", "std", "interpolation", "crop_pct")}
+    config = {
+        "architecture": ARCHITECTURE["architecture"], "num_classes": ARCHITECTURE["num_classes"],
+        "num_features": int(model.num_features), "model_args": ARCHITECTURE["model_args"],  # type: ignore[arg-type]
+        "pretrained_cfg": {**data, "crop_mode": "squash", "label_names": list(LABELS)},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+class Reader:
+    """Runs a bare network the way the specialist will, without calibration.
+
+    Attributes:
+        model: the network.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Load the network of a folder that need not have a calibration yet."""
+        self.model, self._transform = specialist.load_network(folder)
+
+    def logits(self, image: Image.Image, second: bool) -> np.ndarray:
+        """Mean logits of the first or second look, (classes,)."""
+        seen = specialist.second_views(image) if second else specialist.views(image)
+        return specialist.run_network(self.model, [self._transform(v) for v in seen])[0].mean(0)
+
+    def features(self, images: list[Image.Image]) -> np.ndarray:
+        """Scope features (n, f): pooled features of the picture as it is, then the plain measurements."""
+        rows = []
+        for start in range(0, len(images), 16):
+            part = [specialist.upright(image) for image in images[start : start + 16]]
+            _, deep = specialist.run_network(self.model, [self._transform(image) for image in part])
+            rows.append(np.concatenate([deep, np.stack([describe(image) for image in part])], 1))
+        return np.concatenate(rows)
+
+
+def looks(reader: Reader, side: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of both looks at a side, each (n, classes)."""
+    images = [Image.fromarray(pixels) for pixels in side.images]
+    both = np.stack(
+        [np.stack([reader.logits(image, second) for second in (False, True)]) for image in images]
+    )
+    return both[:, 0], both[:, 1]
+
+
+def choose_power(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> float:
+    """How far to go back to real class frequencies: the best accuracy plus balanced accuracy on validation.
+
+    Args:
+        logits: (n, classes) of the first look.
+        labels: (n,).
+        counts: training pictures of each class.
+    """
+    best, best_power = -1.0, 0.0
+    for power in (0.0, 0.25, 0.5, 0.75, 1.0):
+        fitted = fit_probabilities(logits, logits, labels, prior_offset(counts, power))
+        probs = calibration.probabilities(logits, fitted["temperature"], prior_offset(counts, power))
+        accuracy, balanced = float((probs.argmax(1) == labels).mean()), balanced_accuracy(probs, labels)
+        report = {"power": power, "val_accuracy": round(accuracy, 4), "val_balanced": round(balanced, 4),
+                  "val_nll": round(negative_log_likelihood(probs, labels), 4),
+                  "val_ece": round(calibration.calibration_error(probs, labels), 4)}  # fmt: skip
+        print(json.dumps(report), flush=True)
+        if accuracy + balanced > best:
+            best, best_power = accuracy + balanced, power
+    return best_power
+
+
+def scope_head(reader: Reader, train: Split, val: Split, pictures: int, each: int, seed: int) -> ScopeHead:
+    """Fit the scope head on ``pictures`` of the train side, twice each, and ``each`` drawn ones a family."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(train.labels))[:pictures]
+    plain = [Image.fromarray(train.images[row]) for row in rows]
+    inside = reader.features(plain + [mild(image, rng) for image in plain])
+    outside = reader.features(negatives(train.images, each, seed))
+    held = reader.features([Image.fromarray(pixels) for pixels in val.images])
+    return fit_scope(inside, outside, held)
+
+
+def write_manifest(folder: Path) -> None:
+    """Record the SHA-256 of every file that is loaded."""
+    hashes = {name: specialist.sha256_of(folder / name) for name in specialist.FILES}
+    (folder / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the folder that ``args`` describe."""
+    torch.set_num_threads(args.threads)
+    folder: Path = args.out
+    folder.mkdir(parents=True, exist_ok=True)
+    if args.network:
+        for name in ("model.safetensors", "config.json", "labels.json"):
+            if args.network != folder:
+                (folder / name).write_bytes((args.network / name).read_bytes())
+    else:
+        write_network(args.checkpoint, folder, args.which)
+    train, val = load_split(args.data, "train"), load_split(args.data, "val")
+    reader = Reader(folder)
+    first, second = looks(reader, val)
+    counts = np.bincount(train.labels, minlength=len(LABELS))
+    power = choose_power(first, val.labels, counts) if args.power is None else args.power
+    fitted: dict[str, Any] = fit_probabilities(first, second, val.labels, prior_offset(counts, power))
+    (folder / "calibration.json").write_text(json.dumps(fitted, indent=2) + "\n")
+    scope_head(reader, train, val, args.pictures, args.negatives, args.seed).save(
+        folder / "scope.safetensors"
+    )
+    write_manifest(folder)
+    print(json.dumps({"power": power, **fitted}), flush=True)
+    if not args.no_test:
+        write_card(folder, args.data, args.checkpoint if not args.network else None, args.seed)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/specialist/last.pt"))
+    parser.add_argument("--which", choices=("ema", "model"), default="ema")
+    parser.add_argument("--network", type=Path, help="folder with a timm model instead of a checkpoint")
+    parser.add_argument("--out", type=Path, default=specialist.DEFAULT)
+    parser.add_argument("--power", type=float, help="class offset power; chosen on validation when absent")
+    parser.add_argument("--pictures", type=int, default=2500)
+    parser.add_argument("--negatives", type=int, default=150, help="drawn pictures of each family")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-test", action="store_true", help="do not open the test side, write no card")
+    export(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
