@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_STRING = 200
 MAX_ITEMS = 8
 MAX_NUMBER = 10**12
-_SAFE = r'[^\x00-\x1f\x7f"\\]'
+_SAFE = r"[ !#-\[\]-~\u00a0-\ud7ff\ue000-\uffff]"  # no control characters, quotes, backslashes, surrogates
 _SCALARS: list[dict[str, Any]] = [{"type": t} for t in ("string", "number", "boolean", "null")]
 
 
@@ -112,7 +112,8 @@ class GuideFactory:
             texts, xgrammar.VocabType.RAW, vocab_size=vocab_size, stop_token_ids=self.stop_ids
         )
         self.vocab_size = vocab_size
-        self._compiler = xgrammar.GrammarCompiler(info, max_threads=1)
+        # xgrammar 0.2.8's own cache fails on strings longer than about 100 characters; `_compiled` takes its place.
+        self._compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
         self._compiled: dict[str, xgrammar.CompiledGrammar] = {}
 
     def guide(
@@ -143,7 +144,6 @@ class GuideFactory:
         if key not in self._compiled:
             if len(self._compiled) >= 64:
                 self._compiled.clear()
-                self._compiler.clear_cache()
             body = xgrammar.Grammar.from_json_schema(
                 json.dumps(call_schema(tools)), any_whitespace=False, separators=self.syntax.separators
             )

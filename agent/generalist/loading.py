@@ -207,7 +207,17 @@ def _read(
             f"{name} cannot be loaded from the hub: {str(error).splitlines()[0]}",
             hint="Check the name, the network and, for gated models, the login.",
         ) from error
+    _keep_odd_layers_unpacked(model)
     return model.eval(), processor
+
+
+def _keep_odd_layers_unpacked(model: PreTrainedModel) -> None:
+    """Keeps 4-bit layers whose shape bitsandbytes' packed CPU path cannot take on the plain path (0.50 raises)."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            rows, columns = module.out_features, module.in_features
+            if rows % 32 or columns % 64:
+                module.support_avx512bf16_for_cpu = False
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
