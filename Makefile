@@ -2,6 +2,9 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# pip says nothing for minutes while it unpacks torch; a line now and then shows that it is alive.
+ALIVE := (s=0; while sleep 20 >/dev/null 2>&1; do s=$$((s + 20)); echo "      ... still installing, $$s s"; done) & alive=$$!; \
+	trap 'kill $$alive 2>/dev/null' EXIT;
 SRC := .mypy_cache/src
 QUESTION ?= What is this, and how is it treated?
 IMAGE ?= examples/sure.png
@@ -26,13 +29,13 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "[2/3] installing CLARIFY and what it needs (several minutes the first time: torch alone is large)"
-	@$(PIP) install -c constraints.txt -e .
+	@$(ALIVE) $(PIP) install -c constraints.txt -e .
 	@touch $@
 	@echo "[3/3] ready: $(BIN)/clarify --help"
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "[2/3] installing CLARIFY with the tools for tests (several minutes the first time: torch alone is large)"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(ALIVE) $(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.installed $@
 	@echo "[3/3] ready"
 

@@ -19,7 +19,9 @@ class ClarifyError(Exception):
 
     def line(self) -> str:
         """Returns the message and the hint as one line for stderr."""
-        return f"{self} {self.hint}".strip().replace("\n", " ")
+        message = " ".join(str(self).split())
+        stop = "." if self.hint and message[-1:].isalnum() else ""
+        return f"{message}{stop} {self.hint}".strip()
 
 
 class BadInput(ClarifyError):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -58,7 +59,10 @@ def out(*, stderr: bool = False) -> Console:
     """Gives a console that colours only on a terminal and never reads `[id]` as markup."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 500  # a file is not folded or cut where some terminal would end
+    return console
 
 
 def emit(value: Any) -> None:
@@ -73,11 +77,16 @@ def _plain(value: Any) -> Any:
 
 
 class Progress:
-    """One line on stderr saying what is happening: alive on a terminal, one plain line per step otherwise."""
+    """One line on stderr saying what is happening: alive on a terminal, a plain line per step otherwise.
 
-    def __init__(self, *, stream: TextIO | None = None) -> None:
+    Off a terminal a step that ends within `patience` seconds leaves no line, so an error is the only one.
+    """
+
+    def __init__(self, *, stream: TextIO | None = None, patience: float = 0.4) -> None:
         self._stream = stream or sys.stderr
+        self._patience = patience
         self._status: Status | None = None
+        self._timer: threading.Timer | None = None
         self._last = ""
 
     def __enter__(self) -> Progress:
@@ -92,21 +101,29 @@ class Progress:
         """Shows a step, for example `looking at img1`; a repeated step is not shown again."""
         if step == self._last:
             return
-        self._last = step
         if not self._stream.isatty():
-            self._stream.write(f"... {printable(step)}\n")
-            self._stream.flush()
+            self.stop()
+            self._timer = threading.Timer(self._patience, self._write, [step])
+            self._timer.daemon = True
+            self._timer.start()
         elif self._status is None:
             self._status = out(stderr=True).status(step)
             self._status.start()
         else:
             self._status.update(step)
+        self._last = step
 
     def stop(self) -> None:
         """Takes the line away; the next step starts a new one."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._status is not None:
             self._status.stop()
-        self._status, self._last = None, ""
+        self._status, self._timer, self._last = None, None, ""
+
+    def _write(self, step: str) -> None:
+        self._stream.write(f"... {printable(step)}\n")
+        self._stream.flush()
 
 
 def required(text: str, what: str) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadInput, ClarifyError, CypherRefused
-from .console import answer_texts, check, emit, required
+from ..errors import BadInput, ClarifyError, CypherRefused, KGQueryError
+from .console import Progress, answer_texts, check, emit, required
 
 if TYPE_CHECKING:
     from ..graph_schema.protocol import KnowledgeGraph, Link
@@ -25,7 +25,9 @@ def opened() -> Iterator[KnowledgeGraph]:
     """Opens the configured graph for reading; the embedded one is built on first use."""
     from ..graph_schema.stores import open_graph
 
-    kg = open_graph()
+    with Progress() as progress:
+        progress("opening the graph")
+        kg = open_graph()
     try:
         yield kg
     finally:
@@ -37,13 +39,92 @@ def build(
     facts: Annotated[
         Path | None, typer.Option(help="Folder of fact files instead of the shipped ones.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to build it; default: where CLARIFY looks for it.")
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the graph; default: the one in use.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build the embedded graph into a new file and publish it by rename."""
-    raise NotImplementedError
+    """Build the embedded graph into new files and publish them by rename."""
+    from ..graph_schema.build import build_graph
+    from ..settings import load_settings
+    from .render import show_counts
+
+    with Progress() as progress:
+        counts = build_graph(folder or load_settings().graph_dir, facts=facts, progress=progress).as_dict()
+    emit(counts) if as_json else show_counts(counts)
+
+
+@app.command()
+def load(
+    url: Annotated[
+        str | None, typer.Argument(help="bolt:// or neo4j:// address; default CLARIFY_GRAPH.")
+    ] = None,
+    neo4j: Annotated[bool, typer.Option("--neo4j", help="Load into Neo4j, the only server there is.")] = True,
+    facts: Annotated[
+        Path | None, typer.Option(help="Folder of fact files instead of the shipped ones.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the facts into a Neo4j server; loading twice changes nothing."""
+    from ..graph_schema.build import load_into
+    from ..graph_schema.stores import SCHEMES, open_graph
+    from ..settings import load_settings
+    from .render import show_counts
+
+    target = url or load_settings().graph
+    if not target.startswith(SCHEMES):
+        raise BadInput(f"{target or 'no address'!r} is no Neo4j server.", hint="Give bolt://HOST:7687.")
+    with Progress() as progress:
+        progress(f"connecting to {target}")
+        kg = open_graph(target, read_only=False)
+        try:
+            counts = load_into(kg, facts, progress=progress).as_dict()
+        finally:
+            kg.close()
+    emit(counts) if as_json else show_counts(counts)
+
+
+@app.command()
+def stats(as_json: Json = False) -> None:
+    """Count nodes by label, relationships by type and facts by source."""
+    from ..graph_schema import retrieval
+    from .render import show_counts
+
+    with opened() as kg:
+        counts = retrieval.stats(kg).as_dict()
+    emit(counts) if as_json else show_counts(counts)
+
+
+@app.command()
+def show(
+    disease: Annotated[str, typer.Argument(help="A CURIE or a name.")],
+    as_json: Json = False,
+) -> None:
+    """Show everything the graph holds about a disease, as a tree."""
+    from ..graph_schema import retrieval
+    from .render import show_disease
+
+    with opened() as kg:
+        found = retrieval.show(kg, required(disease, "disease"))
+    if as_json:
+        emit(found)
+        return
+    for entry in found:
+        show_disease(entry)
+
+
+@app.command(name="list")
+def list_(
+    label: Annotated[str, typer.Argument(help="A node label, for example Disease.")],
+    as_json: Json = False,
+) -> None:
+    """List every node with a label."""
+    from ..graph_schema import retrieval
+    from .render import show_lines
+
+    with opened() as kg:
+        rows = retrieval.list_nodes(kg, label)
+    emit(rows) if as_json else show_lines(f"{row['curie']:<24} {row['name']}" for row in rows)
 
 
 @app.command()
@@ -106,12 +187,16 @@ def cypher(
 ) -> None:
     """Run one guarded read statement: the operator's door; the agent does not use it."""
     check(text, "statement")
+    from ..graph_schema.guard import run_free
     from .render import show_table
 
     with opened() as kg:
 
         def one(statement: str) -> dict[str, Any]:
-            return {"rows": kg.query(statement)}
+            try:
+                return {"rows": run_free(kg, statement)}
+            except KGQueryError as error:  # here the text is the operator's, so a mistake in it is bad input
+                raise BadInput(str(error)) from error
 
         def failed(error: ClarifyError) -> dict[str, Any]:
             return {"refused" if isinstance(error, CypherRefused) else "error": error.line()}

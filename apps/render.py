@@ -108,15 +108,29 @@ def show_table(rows: Sequence[Mapping[str, Any]]) -> None:
     show_lines("   ".join(f"{name}={value}" for name, value in row.items()) for row in rows)
 
 
-def show_tree(title: str, branches: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-    """Prints branches of (text, small print) as a tree."""
+def show_counts(counts: Mapping[str, Any]) -> None:
+    """Prints the counts of a graph, largest first within each kind."""
+    for kind in ("labels", "types", "sources"):
+        show_lines([kind])
+        show_lines(f"  {n:>6}  {name}" for name, n in sorted(counts[kind].items(), key=lambda item: -item[1]))
+    show_lines([f"version {counts['version']}"])
+
+
+def show_disease(entry: Mapping[str, Any]) -> None:
+    """Prints one disease as a tree: its names and codes, then its facts by relation."""
     from rich.tree import Tree
 
-    tree = Tree(_text(title, "bold"))
-    for name, leaves in branches.items():
-        branch = tree.add(_text(name, "cyan"))
-        for leaf, small in leaves:
-            text = _text(leaf)
-            text.append(f"  {printable(small)}", "dim")
-            branch.add(text)
-    out().print(tree)
+    tree = Tree(_text(f"{entry['name']}  {entry['curie']}", "bold"))
+    for name, value in entry.items():
+        if value and name not in {"name", "curie", "facts", "slug"}:
+            said = ", ".join(value) if isinstance(value, list) else str(value)
+            tree.add(_text(f"{name}: {said}", "dim"))
+    branches: dict[str, Tree] = {}
+    for fact in entry["facts"]:
+        relation = fact["predicate"]
+        if relation not in branches:
+            branches[relation] = tree.add(_text(relation, "cyan"))
+        text = _text(fact["object"])
+        text.append(f"  [{fact['fact_id']}] {fact['source']['id']}", "dim")
+        branches[relation].add(text)
+    out().print(tree, soft_wrap=False)

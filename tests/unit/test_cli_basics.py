@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -178,9 +179,11 @@ def test_a_missing_part_ends_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_plain_lines_off_a_terminal() -> None:
     stream = io.StringIO()
-    with console.Progress(stream=stream) as progress:
-        for step in ("loading", "loading", "writing"):
+    with console.Progress(stream=stream, patience=0.02) as progress:
+        for step in ("loading", "loading", "too quick", "writing"):
             progress(step)
+            if step != "too quick":
+                time.sleep(0.2)
     assert stream.getvalue() == "... loading\n... writing\n"
 
 

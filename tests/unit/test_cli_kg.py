@@ -1,0 +1,139 @@
+"""`clarify kg` over the embedded graph, built from the shipped facts into a temporary home."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clarify.apps import cli
+from clarify.graph_schema.predicates import QUERIES
+
+FACT = "fact_id statement source subject predicate object cypher parameters".split()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLARIFY_HOME", str(home))
+    monkeypatch.delenv("CLARIFY_GRAPH", raising=False)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert cli.run(["kg", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_build_and_stats_count_the_same_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    built, held = printed(capsys, "build"), printed(capsys, "stats")
+    assert built == held and held["labels"]["Disease"] >= 14 and sum(held["sources"].values()) > 100
+    assert {"labels", "types", "sources", "version"} <= set(held)
+
+
+@pytest.mark.parametrize("name", list(QUERIES))
+def test_every_named_query_answers_by_name_and_by_curie(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_name = printed(capsys, "query", name, "disease=melanoma")
+    by_curie = printed(capsys, "query", name, "disease=DOID:1909")
+    assert by_name == by_curie != []
+    assert all(set(FACT) <= set(row) and {"id", "title", "year"} <= set(row["source"]) for row in by_name)
+    assert all(row["fact_id"].startswith("mel-") for row in by_name)
+
+
+def test_a_differential_of_two_is_between_them(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = printed(capsys, "query", "differential", "disease=melanoma", "disease=melanocytic nevus")
+    assert {row["subject"] for row in rows} == {"melanoma", "melanocytic nevus"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["query", "nonsense", "disease=melanoma"], "treatment"),
+        (["query", "signs", "disease=xyzzyx"], "no disease found"),
+        (["query", "signs", "melanoma"], "disease=melanoma"),
+        (["query", "signs", "drug=x"], "disease=melanoma"),
+        (["query", "signs", "disease="], "empty"),
+        (["list", "Nonsense"], "Disease"),
+        (["show", "xyzzyx"], "no disease found"),
+        (["cypher", "MATCH (n) DETACH DELETE n"], "DETACH"),
+        (["cypher", "CREATE (n)"], "read"),
+        (["cypher", "MATCH (n:Nonsense) RETURN n"], "Nonsense"),
+        (["load", "http://localhost"], "bolt://"),
+        (["load"], "bolt://"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["kg", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and err.count("\n") == 1 and err.startswith("clarify: ")
+
+
+def test_a_graph_that_is_not_there_exits_3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLARIFY_GRAPH", str(tmp_path / "none"))
+    assert cli.run(["kg", "stats"]) == 3
+    assert "clarify kg build" in capsys.readouterr().err
+
+
+def test_list_gives_curie_and_name(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = printed(capsys, "list", "Disease")
+    assert all(set(row) == {"curie", "name"} for row in rows)
+    assert {"curie": "DOID:1909", "name": "melanoma"} in rows
+
+
+def test_link_finds_misspellings_and_says_so_when_nothing_is_near(capsys: pytest.CaptureFixture[str]) -> None:
+    first = printed(capsys, "link", "melanomma")[0]
+    assert {"curie", "name", "matched", "score", "how"} <= set(first) and first["curie"] == "DOID:1909"
+    assert printed(capsys, "link", "garden chair") == []
+    assert len(printed(capsys, "link", "melanoma", "-k", "1")) == 1
+
+
+def test_texts_from_stdin_keep_their_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('melanoma\ngarden chair\n"psoriasis"\n'))
+    assert cli.run(["kg", "link", "-"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row[0]["name"] if row else None for row in rows] == ["melanoma", None, "psoriasis"]
+
+
+def test_refused_statements_do_not_stop_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [
+        "RETURN 1 AS a",
+        "MATCH (n) DELETE n",
+        json.dumps("RETURN\n2 AS a"),
+        "MATCH (n:Nonsense) RETURN n",
+    ]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(texts)))
+    assert cli.run(["kg", "cypher", "-"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == {"rows": [{"a": 1}]} and rows[2] == {"rows": [{"a": 2}]}
+    assert list(rows[1]) == ["refused"] and "DELETE" in rows[1]["refused"] and list(rows[3]) == ["error"]
+
+
+def test_for_people_there_is_a_tree_with_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["kg", "show", "Melanoma"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("melanoma  DOID:1909") and "[mel-treat-1]" in out and "first-line treatment" in out
+
+
+@pytest.mark.parametrize(
+    "words", ["stats", "list Disease", "link melanoma", "link xyzzyx", "query tests disease=tinea"]
+)
+def test_every_command_also_prints_for_people(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["kg", *words.split()]) == 0
+    assert len(capsys.readouterr().out) > 10
