@@ -156,7 +156,7 @@ def triage(
     from .render import show_triage
 
     def one(message: str) -> dict[str, Any]:
-        return rules(message).model_dump(mode="json")
+        return rules(message).as_json()
 
     answer_texts(text, "text", one, show_triage, as_json=as_json)
 
