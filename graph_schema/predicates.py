@@ -27,22 +27,24 @@ class Predicate:
     query: str
 
 
+# fmt: off
 _TABLE = (
     ("definition", "DEFINED_AS", "Definition", "{subject} is {object}.", "describe"),
     ("site", "AFFECTS", "Site", "{subject} is typically found on {object}.", "describe"),
     ("clinical sign", "HAS_SIGN", "Sign", "A clinical sign of {subject} is {object}.", "signs"),
-    ("dermoscopic sign", "HAS_DERMOSCOPIC_SIGN", "Sign", "Under dermoscopy, {subject} may show {object}.", "signs"),
+    ("dermoscopic sign", "HAS_DERMOSCOPIC_SIGN", "Sign", "Under dermoscopy, {subject} may show {object}.", "signs"),  # noqa: E501
     ("risk factor", "HAS_RISK_FACTOR", "RiskFactor", "A risk factor for {subject} is {object}.", "causes"),
     ("cause", "CAUSED_BY", "Cause", "{subject} is caused by {object}.", "causes"),
     ("test", "TESTED_BY", "Test", "{subject} is confirmed or examined by {object}.", "tests"),
-    ("first-line treatment", "FIRST_TREATED_BY", "Treatment", "{subject} is first treated with {object}.", "treatment"),
-    ("further treatment", "FURTHER_TREATED_BY", "Treatment", "A further treatment of {subject} is {object}.", "treatment"),
+    ("first-line treatment", "FIRST_TREATED_BY", "Treatment", "{subject} is first treated with {object}.", "treatment"),  # noqa: E501
+    ("further treatment", "FURTHER_TREATED_BY", "Treatment", "A further treatment of {subject} is {object}.", "treatment"),  # noqa: E501
     ("avoid", "AVOIDS", "Treatment", "{subject} should not be treated with {object}.", "treatment"),
-    ("complication", "HAS_COMPLICATION", "Complication", "A complication of {subject} is {object}.", "prognosis"),
+    ("complication", "HAS_COMPLICATION", "Complication", "A complication of {subject} is {object}.", "prognosis"),  # noqa: E501
     ("prognosis", "HAS_PROGNOSIS", "Outcome", "The outlook of {subject}: {object}.", "prognosis"),
     ("red flag", "HAS_RED_FLAG", "RedFlag", "A warning sign in {subject} is {object}.", "urgency"),
-    ("differs from", "DIFFERS_FROM", "Disease", "{subject} differs from {other} by {object}.", "differential"),
+    ("differs from", "DIFFERS_FROM", "Disease", "{subject} differs from {other} by {object}.", "differential"),  # noqa: E501
 )
+# fmt: on
 
 PREDICATES: dict[str, Predicate] = {row[0]: Predicate(*row) for row in _TABLE}
 

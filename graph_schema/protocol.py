@@ -19,10 +19,13 @@ class KnowledgeGraph(Protocol):
         """Writes nodes; each row has `id` and declared properties only."""
 
     def upsert_edges(self, type: str, src: str, dst: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes relationships of `type` from label `src` to label `dst`; each row has `src`, `dst`, properties."""
+        """Writes relationships of `type` from label `src` to label `dst`; rows: `src`, `dst`, properties."""
 
     def search(self, text: str, k: int = 10) -> list[dict[str, Any]]:
         """Full-text search over names: dicts with id, name, label, matched, score."""
+
+    def near_names(self, text: str) -> list[dict[str, Any]]:
+        """Every name with a word like one of the text's: dicts with id, name, label, matched, kind, term."""
 
     @property
     def schema(self) -> str:

@@ -1,0 +1,260 @@
+"""From checked facts to a graph: rows for every engine, a file published by rename, a server loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import KGUnavailable
+from .linking import term_id
+from .loading import DiseaseFile, FactBase, FactEntry, facts_digest, load_facts
+from .predicates import PREDICATES, state
+from .protocol import KnowledgeGraph
+from .retrieval import Stats, stats
+from .schema import NAMED_TARGETS, SCHEMA
+from .text import normalise
+
+Progress = Callable[[str], None]
+Row = dict[str, Any]
+_MAX_NAME_WORDS = 4
+LOCK_TIMEOUT_S = 180.0
+
+
+class WritableGraph(KnowledgeGraph, Protocol):
+    """A store that a load can bring fully up to date."""
+
+    def keep_edges(self, type: str, keys: list[str]) -> None:
+        """Removes relationships of a keyed type whose key is not among `keys`."""
+
+
+@dataclass
+class Rows:
+    """Everything that is written, in order.
+
+    Attributes:
+        nodes: label -> id -> row.
+        edges: (type, source label, target label) -> rows.
+    """
+
+    nodes: dict[str, dict[str, Row]] = field(default_factory=dict)
+    edges: dict[tuple[str, str, str], list[Row]] = field(default_factory=dict)
+
+    def node(self, label: str, row: Row) -> str:
+        """Adds a node unless its id is there, and returns the id."""
+        self.nodes.setdefault(label, {}).setdefault(row["id"], row)
+        return str(row["id"])
+
+    def edge(self, type_: str, src: str, dst: str, row: Row) -> None:
+        """Adds a relationship."""
+        self.edges.setdefault((type_, src, dst), []).append(row)
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the content, independent of the order of files and of the engine."""
+        lines = [
+            json.dumps([label, row], sort_keys=True)
+            for label, rows in self.nodes.items()
+            for row in rows.values()
+        ]
+        lines += [json.dumps([key, row], sort_keys=True) for key, rows in self.edges.items() for row in rows]
+        lines.append(SCHEMA.text())
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def make_rows(facts: FactBase) -> Rows:
+    """Turns facts into node and relationship rows."""
+    rows = Rows()
+    for source in facts.sources:
+        rows.node("Source", source.model_dump())
+    names = {f.disease.curie: f.disease.name for f in facts.diseases}
+    for file in facts.diseases:
+        _disease(rows, file, names)
+    for file in facts.diseases:
+        ranks: dict[str, int] = {}
+        for fact in file.facts:
+            ranks[fact.predicate] = ranks.get(fact.predicate, 0) + 1
+            _fact(rows, file, fact, ranks[fact.predicate], names)
+    rows.node("GraphInfo", {"id": "graph", "version": rows.digest()})
+    return rows
+
+
+def _disease(rows: Rows, file: DiseaseFile, names: Mapping[str, str]) -> None:
+    d = file.disease
+    codes = {key: d.xrefs[key] for key in sorted(d.xrefs) if d.xrefs[key]}
+    row = {"id": d.curie, "name": d.name, "slug": d.slug, "synonyms": [*d.synonyms, *d.lay, *d.abbreviations]}
+    rows.node("Disease", {**row, "parents": d.parents, **codes})
+    for parent in d.parents:  # A parent outside these files has no name to show; its id stays in `parents`.
+        if parent in names:
+            rows.edge("IS_A", "Disease", "Disease", {"src": d.curie, "dst": parent})
+    listed = [(d.name, "name")]
+    for kind, more in (("synonym", d.synonyms), ("lay", d.lay), ("abbreviation", d.abbreviations)):
+        listed += [(name, kind) for name in more]
+    seen: set[str] = set()
+    for name, kind in listed:
+        if term_id(name) not in seen:
+            _term(rows, name, kind, "Disease", d.curie)
+            seen.add(term_id(name))
+
+
+def _term(rows: Rows, name: str, kind: str, label: str, node: str) -> None:
+    id_ = rows.node("Term", {"id": term_id(name), "text": normalise(name)})
+    rows.edge(
+        "NAMES", "Term", label, {"src": id_, "dst": node, "surface": name, "kind": kind, "label": label}
+    )
+
+
+def _fact(rows: Rows, file: DiseaseFile, fact: FactEntry, rank: int, names: Mapping[str, str]) -> None:
+    predicate = PREDICATES[fact.predicate]
+    disease = file.disease
+    if fact.other:
+        target, other = fact.other, names[fact.other]
+    else:
+        name, other = fact.node or fact.object, ""
+        target = f"CLARIFY:{predicate.target.lower()}-{_slug(name)}"
+        is_new = target not in rows.nodes.get(predicate.target, {})
+        rows.node(predicate.target, {"id": target, "name": name})
+        if is_new and predicate.target in NAMED_TARGETS and len(name.split()) <= _MAX_NAME_WORDS:
+            _term(rows, name, "name", predicate.target, target)
+    rows.edge(
+        predicate.edge,
+        "Disease",
+        predicate.target,
+        {
+            "src": disease.curie,
+            "dst": target,
+            "fact_id": fact.id,
+            "statement": state(fact.predicate, disease.name, fact.object, other),
+            "predicate": fact.predicate,
+            "object": fact.object,
+            "rank": rank,
+            "source": fact.source,
+            "section": fact.section,
+            "reviewed": False,
+            "support": "recalled",
+        },
+    )
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
+
+
+def load_into(
+    kg: WritableGraph, facts: FactBase | Path | None = None, *, progress: Progress | None = None
+) -> Stats:
+    """Writes facts into an open, writable graph (a server), and withdraws facts no longer among them.
+
+    Nodes that lost their last fact stay; loading twice changes nothing.
+
+    Raises:
+        BadFacts: The fact files cannot be used.
+        KGError: The engine refuses.
+    """
+    base = facts if isinstance(facts, FactBase) else load_facts(facts)
+    rows = make_rows(base)
+    for type_, key in SCHEMA.edge_keys.items():
+        kg.keep_edges(type_, [e[key] for (t, _, _), edges in rows.edges.items() if t == type_ for e in edges])
+    _write(kg, rows, progress)
+    return stats(kg)
+
+
+def _write(kg: WritableGraph, rows: Rows, progress: Progress | None) -> None:
+    info = rows.nodes["GraphInfo"]
+    for label, nodes in rows.nodes.items():
+        if label != "GraphInfo":
+            kg.upsert_nodes(label, list(nodes.values()))
+    for (type_, src, dst), edges in rows.edges.items():
+        if progress:
+            progress(f"{type_}: {len(edges)}")
+        kg.upsert_edges(type_, src, dst, edges)
+    kg.upsert_nodes("GraphInfo", list(info.values()))  # Last: a graph that names a version holds all of it.
+
+
+def engine_version() -> str:
+    """Returns the engine a built file belongs to; another version may not be able to open it."""
+    from importlib.metadata import version
+
+    return f"ladybug-{version('ladybug')}"
+
+
+def build_graph(
+    path: Path,
+    *,
+    facts: Path | None = None,
+    progress: Progress | None = None,
+    skip: Callable[[], bool] = lambda: False,
+) -> Stats:
+    """Builds the embedded graph in a folder and publishes it.
+
+    The database and its text index are written under temporary names and renamed; `manifest.json`, replaced
+    last, names
+    them, so that a reader sees the old graph or the new one.
+
+    Args:
+        path: Folder of the graph; made when absent.
+        facts: Folder of fact files; None for the shipped ones.
+        progress: Gets a line per step.
+        skip: Asked under the lock; True when another process has done the work meanwhile.
+
+    Returns:
+        Counts of what was built; those of an empty graph when skipped.
+
+    Raises:
+        BadFacts: The fact files cannot be used.
+        KGUnavailable: The folder cannot be written or another process keeps building.
+    """
+    from filelock import FileLock, Timeout
+
+    rows = make_rows(load_facts(facts))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / "build.lock", timeout=LOCK_TIMEOUT_S):
+            return Stats() if skip() else _publish(path, rows, facts, progress)
+    except Timeout as error:
+        raise KGUnavailable(
+            f"another process is building {path}.", hint="Try again when it has ended."
+        ) from error
+    except OSError as error:
+        raise KGUnavailable(f"{path} cannot be written: {error}.", hint="Choose another folder.") from error
+
+
+def _publish(path: Path, rows: Rows, facts: Path | None, progress: Progress | None) -> Stats:
+    from .stores.ladybug_store import LadybugKG
+
+    version = rows.nodes["GraphInfo"]["graph"]["version"]
+    stem = f"graph-{version[:12]}-{engine_version()}"
+    with tempfile.TemporaryDirectory(dir=path, prefix="building-") as folder:
+        new = Path(folder) / f"{stem}.lbug"
+        kg = LadybugKG(new, read_only=False)
+        try:
+            _write(kg, rows, progress)
+            found = stats(kg)
+            kg.checkpoint()
+        finally:
+            kg.close()
+        for name in (f"{stem}.lbug", f"{stem}.sqlite"):
+            os.replace(Path(folder) / name, path / name)
+    manifest = {
+        "version": version,
+        "engine": engine_version(),
+        "graph": f"{stem}.lbug",
+        "terms": f"{stem}.sqlite",
+        "facts": "shipped" if facts is None else "own",
+        "facts_digest": facts_digest(facts),
+        "nodes": sum(found.labels.values()) + 1,
+        "relationships": sum(found.types.values()),
+        "counts": found.as_dict(),
+    }
+    temporary = path / f"manifest.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    os.replace(temporary, path / "manifest.json")
+    for old in [*path.glob("graph-*.lbug*"), *path.glob("graph-*.sqlite")]:
+        if not old.name.startswith(stem):  # Readers that have it open keep it.
+            old.unlink(missing_ok=True)
+    return found

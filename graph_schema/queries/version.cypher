@@ -1,0 +1,3 @@
+// Hash of the content that was loaded last.
+MATCH (g:GraphInfo {id: "graph"})
+RETURN g.version AS version

@@ -1,0 +1,188 @@
+"""Named queries: from a name and diseases to typed, ordered fact rows with the Cypher that found them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import BadInput
+from .linking import resolve
+from .paths import load_query
+from .predicates import QUERIES
+from .protocol import FactRow, KnowledgeGraph, SourceRef
+from .schema import SCHEMA
+
+MAX_DISEASES = 50
+
+
+class UnknownDisease(BadInput):
+    """No disease of the graph is near enough to a name.
+
+    Attributes:
+        name: The name that was looked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no disease found: {name!r}.",
+            hint="`clarify kg list Disease` shows the names; `clarify kg link` searches them.",
+        )
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a graph holds.
+
+    Attributes:
+        labels: Nodes by label.
+        types: Relationships by type.
+        sources: Facts by source id.
+        version: Hash of the content.
+    """
+
+    labels: Mapping[str, int] = field(default_factory=dict)
+    types: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
+    version: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON, with totals."""
+        return {**asdict(self), "nodes": sum(self.labels.values()), "relationships": sum(self.types.values())}
+
+
+def run_query(
+    kg: KnowledgeGraph, name: str, diseases: Sequence[str], limit: int | None = None
+) -> list[FactRow]:
+    """Runs a named query.
+
+    Args:
+        kg: The graph.
+        name: A key of `QUERIES`.
+        diseases: CURIEs or names, at least one. `differential` of one name returns all its differentials, of
+            several
+            those between them in both directions (a shared name may stand for several diseases).
+        limit: Most rows.
+
+    Returns:
+        Rows by the query's predicate order, then rank, then the order of the diseases, so that a limit keeps
+        the most
+        important rows of every disease.
+
+    Raises:
+        BadInput: Unknown query, no disease or too many.
+        UnknownDisease: A name that is linked to nothing.
+    """
+    if name not in QUERIES:
+        raise BadInput(f"no query {name!r}.", hint=f"Queries: {', '.join(QUERIES)}.")
+    if not 0 < len(diseases) <= MAX_DISEASES:
+        raise BadInput(
+            f"a query needs 1 to {MAX_DISEASES} diseases, not {len(diseases)}.",
+            hint="Write disease=melanoma.",
+        )
+    if limit is not None and limit < 1:
+        raise BadInput("limit must be at least 1.")
+    curies = list(dict.fromkeys(curie for disease in diseases for curie in linked(kg, disease)))
+    between = name == "differential" and len(diseases) > 1
+    cypher = load_query("differential_between" if between else name)
+    parameters = {"diseases": curies}
+    order = {predicate: i for i, predicate in enumerate(QUERIES[name])}
+    rows = sorted(
+        kg.query(cypher, parameters),
+        key=lambda r: (order[r["predicate"]], r["rank"], curies.index(r["subject_curie"]), r["fact_id"]),
+    )
+    return [_fact(row, name, cypher, parameters) for row in rows[:limit]]
+
+
+def linked(kg: KnowledgeGraph, disease: str) -> list[str]:
+    """Returns the CURIEs a name stands for.
+
+    Raises:
+        UnknownDisease: It is linked to nothing.
+        BadInput: Empty or too long.
+    """
+    links = resolve(kg, disease)
+    if not links:
+        raise UnknownDisease(disease)
+    return [m.curie for m in links]
+
+
+def _fact(row: Mapping[str, Any], query: str, cypher: str, parameters: dict[str, Any]) -> FactRow:
+    differs = row["predicate"] == "differs from"
+    source = SourceRef(
+        id=row["source"],
+        title=row["title"],
+        year=row["year"],
+        organisation=row["organisation"] or "",
+        section=row["section"] or "",
+    )
+    return FactRow(
+        fact_id=row["fact_id"],
+        statement=row["statement"],
+        source=source,
+        subject=row["subject"],
+        predicate=f"differs from {row['object_name']}" if differs else row["predicate"],
+        object=row["object"],
+        subject_curie=row["subject_curie"],
+        object_curie=row["object_curie"],
+        reviewed=row["reviewed"],
+        support=row["support"],
+        query=query,
+        cypher=cypher,
+        parameters=parameters,
+    )
+
+
+def graph_version(kg: KnowledgeGraph) -> str:
+    """Returns the hash of the content that was loaded last, or an empty string for an empty graph."""
+    rows = kg.query(load_query("version"))
+    return str(rows[0]["version"]) if rows else ""
+
+
+def list_nodes(kg: KnowledgeGraph, label: str) -> list[dict[str, str]]:
+    """Lists `{curie, name}` of every node with a label, by name.
+
+    Raises:
+        BadInput: No such label.
+    """
+    known = {name.lower(): name for name in SCHEMA.nodes}
+    if label.lower() not in known:
+        raise BadInput(f"no label {label!r}.", hint=f"Labels: {', '.join(SCHEMA.nodes)}.")
+    label = known[label.lower()]
+    cypher = f"MATCH (n:{label}) RETURN n.id AS curie, n.{SCHEMA.display(label)} AS name ORDER BY name, curie"
+    return kg.query(cypher)
+
+
+def show(kg: KnowledgeGraph, disease: str) -> list[dict[str, Any]]:
+    """Returns everything about the diseases a name stands for: properties, names, and facts by query.
+
+    Raises:
+        UnknownDisease: The name is linked to nothing.
+    """
+    shown = []
+    for curie in linked(kg, disease):
+        node = kg.query(load_query("disease"), {"disease": curie})[0]
+        facts = [row for name in QUERIES for row in run_query(kg, name, [curie])]
+        once = list({row.fact_id: row for row in facts}.values())
+        shown.append({**node, "facts": [row.model_dump() for row in once]})
+    return shown
+
+
+def stats(kg: KnowledgeGraph) -> Stats:
+    """Counts nodes by label, relationships by type and facts by source."""
+    labels = {
+        name: _count(kg, f"MATCH (n:{name}) RETURN count(n) AS n")
+        for name in SCHEMA.nodes
+        if name != "GraphInfo"
+    }
+    types = {}
+    for name, (pairs, _) in SCHEMA.edges.items():
+        source = pairs[0][0]
+        types[name] = _count(kg, f"MATCH (a:{source})-[r:{name}]->(b) RETURN count(r) AS n")
+    sources = {row["source"]: row["facts"] for row in kg.query(load_query("sources"))}
+    return Stats(labels, types, sources, graph_version(kg))
+
+
+def _count(kg: KnowledgeGraph, cypher: str) -> int:
+    return int(kg.query(cypher)[0]["n"])

@@ -1,0 +1,177 @@
+"""What both stores share: guarding, parameter and row checks, limits, and the texts of writes."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import KGQueryError, KGReadOnly, KGSchemaError
+from .. import guard
+from ..paths import load_query
+from ..schema import SCHEMA, GraphSchema
+from ..text import rank_names, readings, telling
+
+_BATCH = 1000
+_MAX_WORDS = 200
+_MAX_CANDIDATES = 300
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of every read.
+
+    Attributes:
+        timeout_s: Seconds a statement may run.
+        max_rows: Rows a statement may return; more is an error, never a silent cut.
+        max_bytes: Bytes of the rows as JSON.
+    """
+
+    timeout_s: float = 10.0
+    max_rows: int = 50_000
+    max_bytes: int = 16_000_000
+
+
+class BaseStore(ABC):
+    """A `KnowledgeGraph` without its engine: subclasses give `_read`, `_write`, `_candidates`, `close`."""
+
+    calls: frozenset[str] = frozenset()
+    """Procedures a read may call on this engine."""
+
+    def __init__(
+        self, schema: GraphSchema = SCHEMA, *, read_only: bool = True, limits: Limits | None = None
+    ) -> None:
+        self.graph_schema = schema
+        self.read_only = read_only
+        self.limits = limits or Limits()
+
+    @abstractmethod
+    def _read(self, cypher: str, params: Mapping[str, Any]) -> Iterable[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _write(self, cypher: str, params: Mapping[str, Any]) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _candidates(self, words: Sequence[str], limit: int) -> list[str]:
+        """Returns ids of Terms that contain words near to the given ones, most words first."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases the engine."""
+
+    @property
+    def schema(self) -> str:
+        """The schema as text for a prompt."""
+        return self.graph_schema.text()
+
+    def query(self, cypher: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Runs one read statement and returns plain property dicts.
+
+        Raises:
+            CypherRefused: Not one plain read statement.
+            KGQueryError: Wrong text, a missing parameter, or more rows or bytes than `limits` allows.
+            KGTimeout: Past `limits.timeout_s`.
+            KGUnavailable: The engine cannot be reached.
+        """
+        checked = guard.check(cypher, calls=self.calls)
+        given = dict(params or {})
+        missing = sorted(checked.parameters - set(given))
+        if missing:
+            raise KGQueryError(f"missing parameters: {', '.join('$' + name for name in missing)}")
+        rows: list[dict[str, Any]] = []
+        size = 0
+        for raw in self._read(cypher, given):
+            row = {key: plain(value) for key, value in raw.items()}
+            size += len(json.dumps(row, default=str))
+            if len(rows) >= self.limits.max_rows or size > self.limits.max_bytes:
+                raise KGQueryError(
+                    f"the result is larger than {self.limits.max_rows} rows or {self.limits.max_bytes} bytes",
+                    hint="Add a LIMIT or return fewer columns.",
+                )
+            rows.append(row)
+        return rows
+
+    def upsert_nodes(self, label: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes nodes; rows have `id` and declared properties; a property that a row lacks becomes null.
+
+        Raises:
+            KGReadOnly: Opened read-only.
+            KGSchemaError: Rows do not fit the declaration.
+        """
+        self._must_write()
+        for batch in _batches(self.graph_schema.check_nodes(label, rows)):
+            props = _assignments("n", self.graph_schema.node_props(label), batch)
+            self._write(f"UNWIND $rows AS row MERGE (n:`{label}` {{id: row.id}}) {props}", {"rows": batch})
+
+    def upsert_edges(self, type: str, src: str, dst: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes relationships; a declared key is part of what is merged, so parallel facts stay apart.
+
+        Raises:
+            KGReadOnly: Opened read-only.
+            KGSchemaError: Rows do not fit the declaration, or an end does not exist (the others are written).
+        """
+        self._must_write()
+        key = self.graph_schema.edge_keys.get(type)
+        inside = f" {{`{key}`: row.`{key}`}}" if key else ""
+        declared = {p: t for p, t in self.graph_schema.edge_props(type, src, dst).items() if p != key}
+        for batch in _batches(self.graph_schema.check_edges(type, src, dst, rows)):
+            done = self._write(
+                f"UNWIND $rows AS row MATCH (a:`{src}` {{id: row.src}}) MATCH (b:`{dst}` {{id: row.dst}}) "
+                f"MERGE (a)-[r:`{type}`{inside}]->(b) {_assignments('r', declared, batch)} "
+                "RETURN count(*) AS n",
+                {"rows": batch},
+            )
+            if done[0]["n"] != len(batch):
+                raise KGSchemaError(
+                    f"{type}: {len(batch) - done[0]['n']} rows name a {src} or {dst} that does not exist"
+                )
+
+    def keep_edges(self, type: str, keys: Sequence[str]) -> None:
+        """Removes relationships of a keyed type whose key is not among `keys`: facts that were withdrawn."""
+        self._must_write()
+        key = self.graph_schema.edge_keys[type]
+        self._write(f"MATCH ()-[r:`{type}`]->() WHERE NOT r.`{key}` IN $keys DELETE r", {"keys": list(keys)})
+
+    def search(self, text: str, k: int = 10) -> list[dict[str, Any]]:
+        """Searches names, forgiving misspellings: dicts with id, name, label, matched, kind, score (0..1)."""
+        return rank_names(text, self.near_names(text[:200]), k)
+
+    def near_names(self, text: str) -> list[dict[str, Any]]:
+        """Every name with a word like one of the text's: dicts with id, name, label, matched, kind, term."""
+        words = sorted({word for reading in readings(text) for word in reading if telling([word])})
+        ids = self._candidates(words[:_MAX_WORDS], _MAX_CANDIDATES) if words else []
+        return self.query(load_query("terms"), {"terms": ids}) if ids else []
+
+    def _must_write(self) -> None:
+        if self.read_only:
+            raise KGReadOnly(
+                "the graph is open read-only", hint="Open it with read_only=False, or run `clarify kg build`."
+            )
+
+
+def plain(value: Any) -> Any:
+    """Turns an engine's nodes, relationships and paths into property dicts without engine keys."""
+    if isinstance(value, dict):
+        if "_NODES" in value:
+            return {"nodes": plain(value["_NODES"]), "relationships": plain(value["_RELS"])}
+        engine = "_LABEL" in value
+        return {k: plain(v) for k, v in value.items() if not (engine and (k.startswith("_") or v is None))}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _assignments(variable: str, props: Mapping[str, str], batch: Sequence[Mapping[str, Any]]) -> str:
+    # A column that is null in the whole batch has no type that ladybug could infer, so it is written as a
+    # literal.
+    sets = [
+        f"{variable}.`{p}` = " + ("NULL" if all(row[p] is None for row in batch) else f"row.`{p}`")
+        for p in props
+    ]
+    return "SET " + ", ".join(sets) if sets else ""
+
+
+def _batches(rows: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    return (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH))
