@@ -1,0 +1,226 @@
+"""`use_tools`: runs the calls of the last message and moves what they found into state."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
+from langgraph.types import Command
+
+from ...errors import BadImage, ClarifyError
+from ...graph_schema.protocol import FactRow
+from ...tools import classify, knowledge
+from ...tools.registry import REGISTRY
+from ...tools.render import render_error, render_rows
+from ..deps import Env
+from ..state import State, decision, latest_findings, spent
+
+_log = logging.getLogger(__name__)
+Execute = Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+
+
+def use_tools(state: State, env: Env) -> dict[str, Any]:
+    """Runs the generalist's calls; a failure becomes a message and a decision."""
+    last = state["messages"][-1]
+    assert isinstance(last, AIMessage)
+    update = execute(state, env, last)
+    update["work"]["counts"] = spent(update["work"], "tool_rounds")
+    return update
+
+
+def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
+    """The tools of this turn. A forced call can only name what is owed: new pictures, facts asked for."""
+    from ..must_calls import turn_of
+
+    deps, context, turn = env.deps, env.context, turn_of(state)
+    pictures = {ref["id"]: ref["sha256"] for ref in state.get("pictures", [])}
+    names = turn.unseen if force == classify.NAME else tuple(pictures)
+
+    def open_image(name: str) -> Any:
+        if name not in pictures:
+            raise BadImage(f"There is no picture {name} in this conversation.")
+        return deps.images.open(pictures[name])
+
+    needs: dict[str, dict[str, Any]] = {
+        classify.NAME: {
+            "specialist": deps.specialist, "open_image": open_image, "pictures": names,
+            "threshold": context.confidence_threshold, "scope": context.scope_threshold,
+        },
+        knowledge.NAME: {
+            "knowledge": deps.knowledge, "max_rows": context.max_rows,
+            **({"queries": turn.intents} if force == knowledge.NAME and turn.intents else {}),
+        },
+    }  # fmt: skip
+    return [REGISTRY.make(name, **need) for name, need in needs.items()]
+
+
+def execute(state: State, env: Env, message: AIMessage) -> dict[str, Any]:
+    """Runs the calls of `message`.
+
+    Returns:
+        A state update: tool messages, findings, evidence, retrievals, tool calls, decisions, and `work` with
+        the pictures that have a new finding in `pending`.
+    """
+    took: dict[str, float] = {}
+
+    def timed(request: ToolCallRequest, run: Execute) -> ToolMessage | Command[Any]:
+        call, start = request.tool_call, time.perf_counter()
+        env.emit(_progress(call["name"], call["args"]))
+        try:
+            return _remembered(state, env, call) or run(request)
+        finally:
+            took[str(call["id"])] = (time.perf_counter() - start) * 1000
+
+    node = ToolNode(toolbox(state, env), handle_tool_errors=explain, wrap_tool_call=timed)
+    results = node.invoke({"messages": [message]}, env.config)["messages"]
+    return _lift(state, env, message, {m.tool_call_id: m for m in results}, took)
+
+
+def explain(error: Exception) -> str:
+    """Puts a tool's failure into words for the generalist; the log has the rest."""
+    if isinstance(error, ToolInvocationError):
+        return render_error("these arguments do not fit the tool")
+    if isinstance(error, ClarifyError):
+        return render_error(error.line())
+    _log.error("a tool failed", exc_info=error)
+    return render_error(f"the tool failed ({type(error).__name__})")
+
+
+def _progress(name: str, args: Mapping[str, Any]) -> str:
+    if name == classify.NAME:
+        return f"looking at {args.get('image', 'the picture')}"
+    return "checking the graph"
+
+
+def _remembered(state: State, env: Env, call: Mapping[str, Any]) -> ToolMessage | None:
+    """Answers a call that the thread has answered before; a second look is never remembered."""
+    args = call["args"]
+    content, artifact = "", {}
+    if (
+        call["name"] == classify.NAME
+        and args.get("image") in latest_findings(state)
+        and not args.get("second_look")
+    ):
+        finding = latest_findings(state)[args["image"]]
+        names = env.deps.specialist().names
+        content = classify.show(finding, names, env.context.confidence_threshold)
+    elif call["name"] == knowledge.NAME and (fetched := _fetched(state, args)):
+        rows = [FactRow.model_validate(r) for r in state["evidence"] if r["fact_id"] in fetched["fact_ids"]]
+        plain = [row.model_dump(mode="json") for row in rows]
+        content = render_rows(rows)
+        artifact = {
+            "query": fetched["query"],
+            "diseases": fetched["diseases"],
+            "rows": plain,
+            "outcome": "rows",
+        }
+        artifact |= {"cypher": fetched["cypher"], "parameters": fetched["parameters"]}
+    if not content:
+        return None
+    return ToolMessage(
+        content, name=call["name"], tool_call_id=call["id"], artifact={**artifact, "reused": True}
+    )
+
+
+def _key(args: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    diseases = args.get("diseases")
+    names = diseases if isinstance(diseases, list) else []
+    return str(args.get("query")), tuple(sorted(str(name).strip().lower() for name in names))
+
+
+def _fetched(state: State, args: Mapping[str, Any]) -> dict[str, Any] | None:
+    hits = (
+        entry
+        for entry in state.get("retrievals", [])
+        if entry["outcome"] == "rows" and _key(entry) == _key(args)
+    )
+    return next(hits, None)
+
+
+def _lift(
+    state: State, env: Env, message: AIMessage, results: Mapping[str, ToolMessage], took: Mapping[str, float]
+) -> dict[str, Any]:
+    """Sorts results into the channels of the state; messages keep their text only."""
+    work, turn = state["work"], state["work"]["turn"]
+    update: dict[str, Any] = {
+        "messages": [],
+        "findings": [],
+        "evidence": [],
+        "retrievals": [],
+        "tool_calls": [],
+        "decisions": [],
+    }
+    have = {row["fact_id"] for row in state.get("evidence", [])}
+    latest = latest_findings(state)
+    for call in message.tool_calls:
+        result = results[str(call["id"])]
+        artifact = result.artifact or {}
+        content = str(result.content)
+        if "finding" in artifact:
+            finding, content = _joined(artifact["finding"], latest, content, env)
+            latest[finding["image"]] = finding
+            update["findings"].append({"turn": turn, **finding})
+        elif "rows" in artifact:
+            rows = [row for row in artifact["rows"] if row["fact_id"] not in have]
+            have |= {row["fact_id"] for row in rows}
+            update["evidence"] += [_slim(row, turn, artifact["query"]) for row in rows]
+            update["retrievals"].append(_retrieval(artifact, turn))
+        status = "error" if result.status == "error" else "ok"
+        if status == "error":
+            update["decisions"].append(
+                decision(work, "tool_failed", "go on", value=call["name"], reason=content)
+            )
+        elif artifact.get("reused"):
+            update["decisions"].append(decision(work, "known", "not fetched again", value=call["name"]))
+        update["tool_calls"].append(
+            {
+                "turn": turn,
+                "name": call["name"],
+                "args": call["args"],
+                "status": status,
+                "ms": took.get(str(call["id"]), 0.0),
+            }
+        )
+        update["messages"].append(
+            ToolMessage(content, name=call["name"], tool_call_id=call["id"], status=result.status)
+        )
+    pending = list(dict.fromkeys(finding["image"] for finding in update["findings"]))
+    update["work"] = {**work, "pending": pending}
+    return update
+
+
+def _joined(
+    finding: dict[str, Any], latest: Mapping[str, dict[str, Any]], content: str, env: Env
+) -> tuple[dict[str, Any], str]:
+    """A second look is joined with what was found before, and shown joined."""
+    if not finding["second_look"] or finding["image"] not in latest:
+        return finding, content
+    expert = env.deps.specialist()
+    joined = classify.combine(latest[finding["image"]], finding, expert.curies)
+    return joined, classify.show(joined, expert.names, env.context.confidence_threshold)
+
+
+def _slim(row: Mapping[str, Any], turn: int, query: str) -> dict[str, Any]:
+    """A fact without the Cypher, which is kept once per retrieval."""
+    return {
+        "turn": turn,
+        **{k: v for k, v in row.items() if k not in ("cypher", "parameters", "query")},
+        "query": query,
+    }
+
+
+def _retrieval(artifact: Mapping[str, Any], turn: int) -> dict[str, Any]:
+    rows = artifact["rows"]
+    first = rows[0] if rows else {}
+    return {
+        "turn": turn, **{key: artifact[key] for key in ("query", "diseases", "outcome")},
+        "fact_ids": [row["fact_id"] for row in rows], "widening": False,
+        "cypher": artifact.get("cypher", first.get("cypher", "")),
+        "parameters": artifact.get("parameters", first.get("parameters", {})),
+    }  # fmt: skip

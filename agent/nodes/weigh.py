@@ -1,0 +1,63 @@
+"""`weigh`: reads a new finding against the thresholds and writes down what follows. A rule, no model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..deps import Env
+from ..routing import next_after_weigh
+from ..state import State, Work, decision, latest_findings
+
+
+def weigh(state: State, env: Env) -> dict[str, Any]:
+    """Gives each new finding its verdict; the conformal shortlist is what is left open, not the gate."""
+    work: Work = {**state["work"], "pending": []}
+    findings, threshold = latest_findings(state), env.context.confidence_threshold
+    verdicts = dict(work.get("verdicts", {}))
+    subjects = list(work.get("subjects", []))
+    notes = []
+    for image in state["work"].get("pending", []):
+        finding = findings[image]
+        verdicts[image] = verdict(finding, threshold)
+        if finding["in_scope"]:
+            subjects += [
+                curie for label in _open_labels(finding, verdicts[image]) for curie in _curies(label, env)
+            ]
+        if finding["quality"]:
+            reason = f"{image}: {', '.join(finding['quality'])}"
+            notes.append(decision(work, "quality", "say so", value=image, reason=reason))
+    work["verdicts"], work["subjects"] = verdicts, list(dict.fromkeys(subjects))
+    taken = next_after_weigh({**state, "work": work}, env.context)
+    return {
+        "work": work,
+        "decisions": notes + [_decide(work, findings[i], threshold, taken) for i in state["work"]["pending"]],
+    }
+
+
+def verdict(finding: dict[str, Any], threshold: float) -> str:
+    """`sure`, `unsure` or `out_of_scope`."""
+    if not finding["in_scope"]:
+        return "out_of_scope"
+    return "sure" if finding["confidence"] >= threshold else "unsure"
+
+
+def _open_labels(finding: dict[str, Any], said: str) -> list[str]:
+    return [finding["label"]] if said == "sure" else list(finding["prediction_set"]) or [finding["label"]]
+
+
+def _curies(label: str, env: Env) -> list[str]:
+    return env.deps.specialist().curies.get(label, [])
+
+
+def _decide(work: Work, finding: dict[str, Any], threshold: float, taken: str) -> dict[str, Any]:
+    if not finding["in_scope"]:
+        return decision(
+            work, "scope", taken, value=finding["scope_score"], reason=f"{finding['image']} is out of scope"
+        )
+    sure = finding["confidence"] >= threshold
+    share, limit = f"{100 * finding['confidence']:.0f} %", f"{100 * threshold:.0f} %"
+    head = "after a second look " if finding["second_look"] else "confidence "
+    reason = f"{head}{share}" + ("" if sure else f", under {limit}")
+    return decision(
+        work, "confidence", taken, value=finding["confidence"], threshold=threshold, reason=reason
+    )

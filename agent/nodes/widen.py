@@ -1,0 +1,35 @@
+"""`widen`: the graph fetches what tells the diseases on the shortlist apart."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from ...tools.knowledge import MAX_DISEASES, NAME
+from ..deps import Env
+from ..routing import shortlist
+from ..state import State, decision, spent
+from .use_tools import execute
+
+
+def widen(state: State, env: Env) -> dict[str, Any]:
+    """Queries the differential of the shortlisted diseases."""
+    names = env.deps.specialist().names
+    diseases = [names[label] for label in shortlist(state)[:MAX_DISEASES]]
+    call = {
+        "name": NAME,
+        "args": {"query": "differential", "diseases": diseases},
+        "id": f"graph_{uuid.uuid4().hex[:12]}",
+    }
+    message = AIMessage(content="", tool_calls=[{**call, "type": "tool_call"}])
+    update = execute(state, env, message)
+    for entry in update["retrievals"]:
+        entry["widening"] = True
+    found = len(update["retrievals"][0]["fact_ids"]) if update["retrievals"] else 0
+    reason = "fetched what tells them apart" if found else "nothing was found that tells them apart"
+    update["decisions"].append(decision(state["work"], "widen", "consult", value=float(found), reason=reason))
+    update["messages"] = [message, *update["messages"]]
+    update["work"]["counts"] = spent(state["work"], "widen")
+    return update

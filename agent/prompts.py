@@ -1,0 +1,35 @@
+"""Every word the model reads and every refusal people read comes from the text files in `prompts/`."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def prompt(name: str) -> str:
+    """Reads `prompts/<name>.txt`."""
+    return files(__package__.rpartition(".")[0]).joinpath(f"prompts/{name}.txt").read_text("utf-8").strip()
+
+
+@cache
+def _refusals() -> dict[str, str]:
+    pairs = (line.partition(": ") for line in prompt("refusals").splitlines() if line)
+    return {key: text for key, _, text in pairs}
+
+
+def phrase(key: str, detail: str = "") -> str:
+    """One text of `prompts/refusals.txt`, with `{detail}` filled in; an empty string for an unknown key."""
+    return _refusals().get(key, "").replace("{detail}", detail).strip()
+
+
+@cache
+def version() -> str:
+    """Short hash of all prompt files, for the audit record."""
+    folder = files(__package__.rpartition(".")[0]).joinpath("prompts")
+    digest = hashlib.sha256()
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".txt"):
+            digest.update(entry.name.encode() + b"\0" + entry.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]

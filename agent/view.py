@@ -1,0 +1,33 @@
+"""What of a thread the generalist sees: the system prompt, the last turns and the current one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from .prompts import prompt
+
+TURNS_BEFORE = 3
+
+
+def model_view(messages: Sequence[BaseMessage], turns_before: int = TURNS_BEFORE) -> list[BaseMessage]:
+    """Cuts and cleans a conversation for the model.
+
+    Answers for people are replaced by the drafts they were rendered from; system messages of clients are left
+    out, since the system prompt is ours.
+    """
+    starts = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    first = starts[-(turns_before + 1)] if len(starts) > turns_before else (starts[0] if starts else 0)
+    shown = [_plain(m) for m in messages[first:] if isinstance(m, HumanMessage | AIMessage | ToolMessage)]
+    return [SystemMessage(prompt("system")), *shown]
+
+
+def _plain(message: BaseMessage) -> BaseMessage:
+    if isinstance(message, AIMessage):
+        draft = message.additional_kwargs.get("draft")
+        content = draft if isinstance(draft, str) else message.content
+        return AIMessage(content=content, tool_calls=message.tool_calls, id=message.id)
+    if isinstance(message, ToolMessage):
+        return ToolMessage(content=message.content, tool_call_id=message.tool_call_id, name=message.name)
+    return message
