@@ -1,7 +1,8 @@
 """The decoding loop: prefill what is not cached, then one token after the other under the guide.
 
-An own loop instead of `model.generate`: it hands out text as it comes, lets the prefix cache and the grammar in, can be
-stopped between two tokens, and costs less per token, which for a small model is most of the time.
+An own loop instead of `model.generate`: it hands out text as it comes, lets the prefix cache and the
+grammar in, can be stopped between two tokens, and costs less per token, which for a small model is most of
+the time.
 """
 
 from __future__ import annotations
@@ -108,7 +109,11 @@ class Generation:
     def _forward(self, ids: torch.Tensor, cache: DynamicCache, extra: dict[str, Any]) -> torch.Tensor:
         """Runs the model on (1, n) new tokens; returns the logits (vocabulary,) of the last one."""
         out = self._lm.model(
-            input_ids=ids.to(self._lm.device), past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
+            input_ids=ids.to(self._lm.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **extra,
         )
         logits: torch.Tensor = out.logits[0, -1].float()
         return logits
@@ -139,7 +144,11 @@ class Generation:
                 return
             yield self.text
             if step + 1 < sampling.max_new_tokens:
-                extra = {} if follow is None else {"position_ids": torch.full((3, 1, 1), follow + step).to(lm.device)}
+                extra = (
+                    {}
+                    if follow is None
+                    else {"position_ids": torch.full((3, 1, 1), follow + step).to(lm.device)}
+                )
                 with torch.inference_mode():
                     logits = self._forward(torch.tensor([[token]]), cache, extra)
         self.text = writer.end()

@@ -1,4 +1,4 @@
-"""From a rendered prompt and its pictures to model inputs, cut so that a cached prefix is not computed again."""
+"""From a rendered prompt and its pictures to model inputs, cut where a cached prefix ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Encoded:
 
     Attributes:
         ids: Token ids, (1, L), pictures expanded to their placeholder tokens.
-        key: Key of the prefix cache; None when the pictures' tokens cannot be told apart, then nothing is cached.
+        key: Key of the prefix cache; None when the pictures' tokens cannot be told apart, then nothing is
+            cached.
         spans: First and last position of each picture's tokens.
         picture_inputs: Tensors of all pictures (`pixel_values` and its companions).
         token_inputs: Tensors that go with the tokens, (1, L), such as `token_type_ids`.
@@ -40,7 +41,7 @@ class Encoded:
     positions: torch.Tensor | None
 
     def cut(self, shared: int) -> int:
-        """Where computing may start when `shared` tokens are cached: never inside a picture, never at the end."""
+        """Where computing may start when `shared` tokens are cached: not inside a picture, not at the end."""
         start = min(shared, self.ids.shape[1] - 1)
         return min([start, *(first for first, last in self.spans if first < start <= last)])
 
@@ -77,8 +78,10 @@ def encode(lm: LoadedModel, text: str, pictures: Sequence[Picture]) -> Encoded:
     )
 
 
-def new_pictures(lm: LoadedModel, encoded: Encoded, pictures: Sequence[Picture], start: int) -> dict[str, torch.Tensor]:
-    """Tensors of the pictures at or after `start`: models refuse pictures whose tokens are not in the input."""
+def new_pictures(
+    lm: LoadedModel, encoded: Encoded, pictures: Sequence[Picture], start: int
+) -> dict[str, torch.Tensor]:
+    """Tensors of the pictures at or after `start`; models refuse pictures without tokens in the input."""
     kept = [p for p, (first, _) in zip(pictures, encoded.spans, strict=False) if first >= start]
     if start == 0 or len(kept) == len(pictures):
         return encoded.picture_inputs
@@ -92,7 +95,7 @@ def new_pictures(lm: LoadedModel, encoded: Encoded, pictures: Sequence[Picture],
 def _key(
     ids: list[int], image_token: int, pictures: Sequence[Picture], counts: Sequence[int]
 ) -> tuple[Key | None, list[tuple[int, int]]]:
-    """Replaces picture tokens by negative numbers made of the picture's hash; also finds each picture's span."""
+    """Replaces picture tokens by negative numbers made of the picture's hash, and finds its span."""
     places = [i for i, token in enumerate(ids) if token == image_token]
     if len(counts) != len(pictures) or sum(counts) != len(places) or not all(counts):
         return (None if pictures else tuple(ids)), []
@@ -108,8 +111,9 @@ def _key(
 
 
 def _positions(lm: LoadedModel, ids: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor | None:
-    """Computes multimodal rotary positions (Qwen2-VL, arXiv 2409.12191, section 2.1) for the whole prompt, so that any
-    suffix of it can be computed alone; the model itself would count from the suffix.
+    """Computes multimodal rotary positions of the whole prompt (Qwen2-VL, arXiv 2409.12191, section 2.1).
+
+    With them any suffix can be computed alone; the model itself would count from the suffix.
     """
     import torch
 

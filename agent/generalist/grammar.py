@@ -1,4 +1,4 @@
-"""Tool calls decoded under a grammar (xgrammar): the call is always well-formed, the prose is never constrained.
+"""Tool calls decoded under a grammar (xgrammar): the call is always well-formed, prose is never constrained.
 
 "Always" needs bounded strings, lists and numbers and no free whitespace; see `bounded`.
 """
@@ -26,9 +26,9 @@ _SCALARS: list[dict[str, Any]] = [{"type": t} for t in ("string", "number", "boo
 def bounded(schema: Any) -> Any:
     """Returns a JSON schema whose every instance is short.
 
-    Free strings get a length (200 characters unless the schema says less) and lose control characters, quotes and
-    backslashes; lists get at most 8 items, numbers at most 12 digits; a value of any type becomes a scalar.
-    Strings with `pattern`, `format`, `enum` or `const` are left as they are.
+    Free strings get a length (200 characters unless the schema says less) and lose control characters,
+    quotes and backslashes; lists get at most 8 items, numbers at most 12 digits; a value of any type
+    becomes a scalar. Strings with `pattern`, `format`, `enum` or `const` are left as they are.
     """
     if not isinstance(schema, Mapping) or not schema:
         return {"anyOf": [bounded(s) for s in _SCALARS]}
@@ -56,12 +56,16 @@ def bounded(schema: Any) -> Any:
         out["properties"] = {name: bounded(s) for name, s in out.get("properties", {}).items()}
         out["additionalProperties"] = False
     elif kinds is None:
-        return bounded({**out, "type": "object"}) if "properties" in out else {"anyOf": [bounded(s) for s in _SCALARS]}
+        return (
+            bounded({**out, "type": "object"})
+            if "properties" in out
+            else {"anyOf": [bounded(s) for s in _SCALARS]}
+        )
     return out
 
 
 def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The JSON schema of one call of one of the tools (OpenAI format): name first, then arguments in schema order."""
+    """The JSON schema of one call of one of the tools: name first, then arguments in schema order."""
     return {
         "anyOf": [
             {
@@ -83,8 +87,8 @@ def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class GuideFactory:
     """Compiles grammars for one tokenizer and hands out guides.
 
-    Special tokens are hidden from the grammar, so none can turn up inside a string; the family's markers, where they are
-    single tokens, are reachable only as tokens.
+    Special tokens are hidden from the grammar, so none can turn up inside a string; the family's markers,
+    where they are single tokens, are reachable only as tokens.
 
     Args:
         tokenizer: The model's own tokenizer.
@@ -107,12 +111,15 @@ class GuideFactory:
             if token.special and token_id < vocab_size:
                 texts[token_id] = b""
         for marker, token_id in self.markers.items():
-            texts[token_id] = b"\x00" + marker.encode()  # unreachable by text: strings hold no control characters
+            texts[token_id] = (
+                b"\x00" + marker.encode()
+            )  # unreachable by text: strings hold no control characters
         info = xgrammar.TokenizerInfo(
             texts, xgrammar.VocabType.RAW, vocab_size=vocab_size, stop_token_ids=self.stop_ids
         )
         self.vocab_size = vocab_size
-        # xgrammar 0.2.8's own cache fails on strings longer than about 100 characters; `_compiled` takes its place.
+        # xgrammar 0.2.8's own cache fails on strings longer than about 100 characters; `_compiled` takes
+        # its place.
         self._compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
         self._compiled: dict[str, xgrammar.CompiledGrammar] = {}
 
@@ -161,7 +168,13 @@ class GuideFactory:
         begin = [] if syntax.bare else self._literal(syntax.begin)
         json_part = {"type": "grammar", "grammar": body}
         return _sequence(
-            [*begin, *self._literal(syntax.lead), json_part, *self._literal(syntax.tail), *self._literal(syntax.end)]
+            [
+                *begin,
+                *self._literal(syntax.lead),
+                json_part,
+                *self._literal(syntax.tail),
+                *self._literal(syntax.end),
+            ]
         )
 
     def _literal(self, text: str) -> list[dict[str, Any]]:
@@ -177,7 +190,8 @@ def _sequence(parts: list[dict[str, Any]]) -> dict[str, Any]:
 class Guide:
     """Says which token may come next; one per generation.
 
-    Two states: prose (no mask) and inside a call (mask of the grammar). With `must` the first token is already inside.
+    Two states: prose (no mask) and inside a call (mask of the grammar). With `must` the first token is
+    already inside.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Loading a vision-language model for the generalist: NF4, checked hashes, one warm-up, one copy in memory."""
+"""Loading a vision-language model: NF4, checked hashes, one warm-up, one copy in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(eq=False)
@@ -41,8 +41,8 @@ class LoadedModel:
 
     name: str
     sha256: str
-    model: PreTrainedModel
-    processor: ProcessorMixin
+    model: Any
+    processor: Any
     tokenizer: PreTrainedTokenizerBase
     template: ChatTemplate
     guides: GuideFactory
@@ -55,7 +55,7 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return self.model.device
+        return self.model.device  # type: ignore[no-any-return]
 
     def weight_bytes(self) -> int:
         """Bytes of parameters and buffers in memory."""
@@ -87,7 +87,8 @@ class ModelStore:
 
         Args:
             source: Folder, or hub name when `local` is false.
-            quantize: NF4 with double quantization; a folder already saved in 4 bits loads as it is either way.
+            quantize: NF4 with double quantization; a folder already saved in 4 bits loads as it is either
+                way.
             revision: Commit, tag or branch of a hub model.
             device: For example `cpu` or `cuda:0`; the GPU when there is one.
             local: Whether `source` must be a folder.
@@ -176,33 +177,35 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(
-    name: str, quantize: bool, revision: str | None, device: str, local: bool
-) -> tuple[PreTrainedModel, ProcessorMixin]:
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+def _read(name: str, quantize: bool, revision: str | None, device: str, local: bool) -> tuple[Any, Any]:
+    import transformers
+
+    hub: Any = transformers  # its factories are untyped
 
     where: dict[str, Any] = {"local_files_only": True} if local else {"revision": revision}
     try:
-        config = AutoConfig.from_pretrained(name, **where)
+        config = hub.AutoConfig.from_pretrained(name, **where)
         options: dict[str, Any] = {}
         if quantize and getattr(config, "quantization_config", None) is None:
             import torch
 
-            options["quantization_config"] = BitsAndBytesConfig(
+            options["quantization_config"] = hub.BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_use_double_quant=True,
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
-        processor = AutoProcessor.from_pretrained(name, **where)
-        model = AutoModelForImageTextToText.from_pretrained(
+        processor = hub.AutoProcessor.from_pretrained(name, **where)
+        model = hub.AutoModelForImageTextToText.from_pretrained(
             name, dtype="auto", device_map={"": device}, **options, **where
         )
     except ImportError as error:
         raise Unavailable(f"{name} needs a package that is not installed: {error}") from error
     except (OSError, ValueError) as error:
         if local:
-            raise WeightsMissing(f"{name} cannot be loaded: {error}", hint="Reinstall the package.") from error
+            raise WeightsMissing(
+                f"{name} cannot be loaded: {error}", hint="Reinstall the package."
+            ) from error
         raise Unavailable(
             f"{name} cannot be loaded from the hub: {str(error).splitlines()[0]}",
             hint="Check the name, the network and, for gated models, the login.",
@@ -211,8 +214,8 @@ def _read(
     return model.eval(), processor
 
 
-def _keep_odd_layers_unpacked(model: PreTrainedModel) -> None:
-    """Keeps 4-bit layers whose shape bitsandbytes' packed CPU path cannot take on the plain path (0.50 raises)."""
+def _keep_odd_layers_unpacked(model: Any) -> None:
+    """Keeps 4-bit layers of shapes that bitsandbytes' packed CPU path cannot take (0.50 raises) off it."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             rows, columns = module.out_features, module.in_features
@@ -220,7 +223,7 @@ def _keep_odd_layers_unpacked(model: PreTrainedModel) -> None:
                 module.support_avx512bf16_for_cpu = False
 
 
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _stop_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     ids: list[int] = []
     for source in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
         ids += source if isinstance(source, list) else [source] if source is not None else []
@@ -230,9 +233,13 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> lis
 
 
 def _template(
-    tokenizer: PreTrainedTokenizerBase, source: str, processor: ProcessorMixin, image_token_id: int, model_type: str
+    tokenizer: PreTrainedTokenizerBase,
+    source: str,
+    processor: Any,
+    image_token_id: int,
+    model_type: str,
 ) -> ChatTemplate:
-    def apply(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+    def apply(messages: list[dict[str, Any]], tools: list[Any] | None) -> str:
         return str(
             tokenizer.apply_chat_template(
                 messages, tools=tools, chat_template=source, add_generation_prompt=True, tokenize=False
@@ -243,13 +250,17 @@ def _template(
     vocabulary = tokenizer.get_vocab()
     control: Sequence[str] = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
     markers = [m for m in ("<tool_call>", "</tool_call>") if m in vocabulary]
-    boi = getattr(processor, "boi_token", None)  # Gemma 3's template writes this one, and the processor expands it
-    placeholder = str(boi if boi and model_type.startswith("gemma3") else getattr(image_token, "content", image_token))
+    boi = getattr(
+        processor, "boi_token", None
+    )  # Gemma 3's template writes this one, and the processor expands it
+    placeholder = str(
+        boi if boi and model_type.startswith("gemma3") else getattr(image_token, "content", image_token)
+    )
     return ChatTemplate(apply, placeholder, [*control, *markers], fallback_syntax(model_type, vocabulary))
 
 
 def _warm(loaded: LoadedModel) -> None:
-    """Runs one forward with a picture: the first pass of 4-bit layers on CPU repacks them and is not thread-safe."""
+    """Answers once with a picture: the first pass of 4-bit layers on CPU repacks them, not thread-safely."""
     from langchain_core.messages import HumanMessage
     from PIL import Image
 

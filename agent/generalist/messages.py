@@ -1,7 +1,8 @@
 """LangChain messages to the text a model's own chat template makes of them.
 
-What a template can do is found out once, by rendering small conversations with it (`Traits`), not by its name: text as a
-string or as blocks, tools, tool calls, a system role, pictures in tool results. What it cannot do is put into words.
+What a template can do is found out once, by rendering small conversations with it (`Traits`), not by its
+name: text as a string or as blocks, tools, tool calls, a system role, pictures in tool results. What it
+cannot do is put into words.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 
 from ...errors import BadInput
 from .pictures import ImageLoader, Picture, is_picture, load_picture
@@ -39,7 +47,7 @@ _PROBE_CALLS: list[tuple[str, Mapping[str, Any]]] = [("probe_tool", {"alpha": "x
 
 @dataclass(frozen=True)
 class Turn:
-    """One message before rendering: text and pictures in order, calls, and the name of the tool that answers."""
+    """One message before rendering: text and pictures in order, calls, the name of the answering tool."""
 
     role: str
     parts: tuple[Part, ...]
@@ -80,7 +88,7 @@ class ChatTemplate:
         fallback: Tool syntax for a template that drops tool calls.
     """
 
-    apply: Callable[[list[dict[str, Any]], list[dict[str, Any]] | None], str]
+    apply: Callable[[list[dict[str, Any]], list[Any] | None], str]
     image_token: str
     special: Sequence[str]
     fallback: ToolSyntax
@@ -132,7 +140,9 @@ class ChatTemplate:
                 turns.append(Turn(role, parts, name=name or "", call_id=message.tool_call_id))
             else:
                 calls = message.tool_calls if isinstance(message, AIMessage) else []
-                turns.append(Turn(role, parts, tuple((c["name"], self._plain_args(c["args"])) for c in calls)))
+                turns.append(
+                    Turn(role, parts, tuple((c["name"], self._plain_args(c["args"])) for c in calls))
+                )
         return turns
 
     def _parts(self, content: str | list[Any], loader: ImageLoader | None) -> list[Part]:
@@ -161,11 +171,18 @@ class ChatTemplate:
         if tools and not traits.tools:
             listing = "\n".join(json.dumps(t["function"], ensure_ascii=False) for t in tools)
             example = render_calls([("NAME", {"ARGUMENT": "VALUE"})], self.syntax)
-            prompt = files(__package__.rpartition(".agent.")[0]).joinpath("prompts/tool_use.txt").read_text("utf-8")
-            turns = _prepend(turns, "system", prompt.replace("{tools}", listing).replace("{example}", example).strip())
+            prompt = (
+                files(__package__.rpartition(".agent.")[0])
+                .joinpath("prompts/tool_use.txt")
+                .read_text("utf-8")
+            )
+            turns = _prepend(
+                turns, "system", prompt.replace("{tools}", listing).replace("{example}", example).strip()
+            )
         if traits.syntax is None:
             turns = [
-                Turn("assistant", (*t.parts, render_calls(t.calls, self.syntax))) if t.calls else t for t in turns
+                Turn("assistant", (*t.parts, render_calls(t.calls, self.syntax))) if t.calls else t
+                for t in turns
             ]
         if not traits.tool_role:
             turns = [Turn("user", (f"{t.name}: ", *t.parts)) if t.role == "tool" else t for t in turns]
@@ -182,11 +199,14 @@ class ChatTemplate:
         if plain and turn.role in self.traits.text_roles:
             content = "\n".join(str(part) for part in turn.parts)
         else:
-            content = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in turn.parts]
+            content = [
+                {"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in turn.parts
+            ]
         entry: dict[str, Any] = {"role": turn.role, "content": content}
         if turn.calls:
             entry["tool_calls"] = [
-                {"type": "function", "function": {"name": name, "arguments": dict(args)}} for name, args in turn.calls
+                {"type": "function", "function": {"name": name, "arguments": dict(args)}}
+                for name, args in turn.calls
             ]
         if turn.role == "tool":
             entry |= {"name": turn.name, "tool_call_id": turn.call_id}
@@ -195,7 +215,9 @@ class ChatTemplate:
     def _probe(self) -> Traits:
         """Renders small conversations and looks at what comes out."""
 
-        def shown(mark: str, entries: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> bool:
+        def shown(
+            mark: str, entries: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+        ) -> bool:
             try:
                 return mark in self.apply(entries, tools)
             except Exception:  # a template says no by raising whatever it likes
@@ -212,7 +234,11 @@ class ChatTemplate:
             def around(roles: list[str]) -> list[dict[str, Any]]:
                 return [entry(r, "hello", style_of[r] or "text") for r in roles]
 
-            ok = [s for s in styles if shown(mark, [*around(before), entry(role, mark, s, **more), *around(after)])]
+            ok = [
+                s
+                for s in styles
+                if shown(mark, [*around(before), entry(role, mark, s, **more), *around(after)])
+            ]
             style_of[role] = ok[0] if ok else None
 
         find("user", [], [])

@@ -47,7 +47,9 @@ def inline_base64(block: Mapping[str, Any]) -> str | None:
     source = block.get("source")
     if isinstance(url, str):
         if not url.startswith("data:"):
-            raise BadInput("Pictures are not fetched from addresses.", hint="Send the bytes (base64) or a file_id.")
+            raise BadInput(
+                "Pictures are not fetched from addresses.", hint="Send the bytes (base64) or a file_id."
+            )
         return url.partition(",")[2]
     if isinstance(source, Mapping):
         return str(source["data"]) if "data" in source else None
@@ -68,7 +70,9 @@ def load_picture(block: Mapping[str, Any], loader: ImageLoader | None) -> Pictur
         if not isinstance(file_id, str):
             raise BadInput("An image block holds neither bytes nor a file_id.")
         if loader is None:
-            raise BadInput("An image block holds a file_id and no image loader was given.", hint="Pass image_loader=.")
+            raise BadInput(
+                "An image block holds a file_id and no image loader was given.", hint="Pass image_loader=."
+            )
         return Picture(file_id, loader(file_id).convert("RGB"))
     try:
         data = base64.b64decode(text, validate=False)

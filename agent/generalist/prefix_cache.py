@@ -1,7 +1,7 @@
 """Key-value caches of recent conversations, found again by the longest common prefix.
 
-A conversation's key is its token ids with every picture token replaced by a number made of the picture's SHA-256:
-token ids alone do not tell pictures apart.
+A conversation's key is its token ids with every picture token replaced by a number made of the picture's
+SHA-256: token ids alone do not tell pictures apart.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class Match:
 class PrefixCache:
     """A small least-recently-used store of key-value caches; call it only under the model's lock.
 
-    Stored caches are never changed: `fork` hands out a copy whose tensors are views, and transformers' dynamic
-    layers append by concatenation. Only models all of whose layers are plain `DynamicLayer` qualify (`supports`):
-    sliding-window, linear-attention and static layers cannot be cut back to any length, so for them nothing is kept.
+    Stored caches are never changed: `fork` hands out a copy whose tensors are views, and transformers'
+    dynamic layers append by concatenation. Only models all of whose layers are plain `DynamicLayer` qualify
+    (`supports`): sliding-window, linear-attention and static layers cannot be cut back to any length, so
+    for them nothing is kept.
     """
 
     def __init__(self, capacity: int = 4) -> None:
@@ -76,8 +77,8 @@ class PrefixCache:
 
     def bytes(self) -> int:
         """Bytes of the stored keys and values."""
-        layers = [layer for cache in self._entries.values() for layer in cache.layers]
-        return sum(t.numel() * t.element_size() for layer in layers for t in (layer.keys, layer.values) if t is not None)
+        layers: list[Any] = [layer for cache in self._entries.values() for layer in cache.layers]
+        return sum(int(t.nbytes) for layer in layers for t in (layer.keys, layer.values))
 
 
 def common_prefix(a: Key, b: Key) -> int:

@@ -18,7 +18,7 @@ PROFILES = {
     "nano": "the shipped model: offline, CPU (default)",
     "path:FOLDER": "a model folder made by save_pretrained, in NF4",
     "hub:NAME[@REVISION]": "any image-text-to-text model of the hub, in NF4",
-    "server:URL#MODEL": "a server that speaks OpenAI's protocol (vLLM), for example server:http://localhost:8000/v1#name",
+    "server:URL#MODEL": "a server that speaks OpenAI's protocol (vLLM), as in server:http://localhost:8000/v1#name",
     "openai:MODEL": "OpenAI itself, or the server named by OPENAI_BASE_URL; pictures leave this machine",
 }
 
@@ -55,7 +55,9 @@ def load_generalist(
         from .vlm import LocalVLM
 
         name, _, revision = rest.partition("@") if kind == "hub" else (rest, "", "")
-        loaded = (store or ModelStore()).get(name, revision=revision or None, device=device, local=kind == "path")
+        loaded = (store or ModelStore()).get(
+            name, revision=revision or None, device=device, local=kind == "path"
+        )
         return LocalVLM(loaded=loaded, image_loader=image_loader, **fields)
     raise BadInput(f"Unknown profile {profile!r}.", hint="There are " + ", ".join(PROFILES) + ".")
 
@@ -70,11 +72,15 @@ def _served(kind: str, rest: str, loader: ImageLoader | None, fields: dict[str, 
         from .served import ServedVLM
     except ImportError as error:
         raise Unavailable(
-            "Served generalists need langchain-openai.", hint="Install it: pip install 'clarify-derm[server]'."
+            "Served generalists need langchain-openai.",
+            hint="Install it: pip install 'clarify-derm[server]'.",
         ) from error
     url, _, model = rest.partition("#") if kind == "server" else ("", "", rest)
     if not model:
-        raise BadInput(f"Profile {kind}:{rest} names no model.", hint=f"Write {[p for p in PROFILES if p[:3] == kind[:3]][0]}.")
+        raise BadInput(
+            f"Profile {kind}:{rest} names no model.",
+            hint=f"Write {[p for p in PROFILES if p[:3] == kind[:3]][0]}.",
+        )
     if "max_new_tokens" in fields:
         fields = {**fields, "max_tokens": fields["max_new_tokens"]}
         del fields["max_new_tokens"]

@@ -26,7 +26,8 @@ class ToolSyntax:
         closing: What the parser skips after a call.
         bare: The JSON starts at the opening, not after it.
         strict: An opening without a readable call is an invalid call; otherwise it is prose.
-        padded: Strings may start with a space, so that a word has the same tokens as in a sentence; it is taken off.
+        padded: Strings may start with a space, so that a word has the same tokens as in a sentence; it is
+            taken off.
     """
 
     name: str
@@ -133,7 +134,8 @@ def parse(text: str, syntax: ToolSyntax) -> Parsed:
     """Takes calls out of a model's text.
 
     A string inside the JSON may contain the closing marker; keys `parameters` and `args` are read as
-    `arguments`; a list of calls in one block is several calls; the Gemma family may also call in Python syntax.
+    `arguments`; a list of calls in one block is several calls; the Gemma family may also call in Python
+    syntax.
 
     Returns:
         Content, calls and broken calls, in order. Never raises.
@@ -202,7 +204,7 @@ def _call(value: Any) -> ParsedCall:
         value = value["function"]
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
         raise ValueError("a call needs a name")
-    args = next((value[key] for key in ("arguments", "parameters", "args") if key in value), {})
+    args: Any = next((value[key] for key in ("arguments", "parameters", "args") if key in value), {})
     if isinstance(args, str):
         args = _DECODER.decode(args)
     if not isinstance(args, dict):
@@ -221,7 +223,12 @@ def _python_calls(source: str) -> list[ParsedCall]:
     nodes = body.elts if isinstance(body, ast.List) else [body]
     calls = []
     for node in nodes:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print" and node.args:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
+            and node.args
+        ):
             node = node.args[0]
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
             raise ValueError("not a call with named arguments")

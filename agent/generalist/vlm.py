@@ -24,21 +24,30 @@ from pydantic import ConfigDict, Field
 
 from ...errors import BadInput
 from .decoding import Generation, Sampling
-from .pictures import ImageLoader
+from .pictures import Picture
 from .tool_syntax import Parsed, parse, partial_suffix, prose_length
 
 if TYPE_CHECKING:
     from .loading import LoadedModel, ModelStore
 
-_OPTIONS = {"tools", "tool_choice", "max_calls", "max_new_tokens", "temperature", "seed", "parallel_tool_calls"}
+_OPTIONS = {
+    "tools",
+    "tool_choice",
+    "max_calls",
+    "max_new_tokens",
+    "temperature",
+    "seed",
+    "parallel_tool_calls",
+}
 
 
 class LocalVLM(BaseChatModel):
     """Chat, pictures and tool calls on a local vision-language model.
 
     Tool calls are decoded under a grammar, so a call that was begun is always well-formed: with `tool_choice`
-    `required` or a tool's name the whole answer is calls, with `auto` only what follows the call marker is constrained.
-    Generation is serialised per loaded model; copies made by `bind_tools` share the model and its prefix cache.
+    `required` or a tool's name the whole answer is calls, with `auto` only what follows the call marker is
+    constrained. Generation is serialised per loaded model; copies made by `bind_tools` share the model and
+    its prefix cache.
 
     Example:
         >>> from clarify.agent.generalist import LocalVLM  # doctest: +SKIP
@@ -113,8 +122,10 @@ class LocalVLM(BaseChatModel):
 
         Args:
             tools: Anything that `convert_to_openai_tool` takes.
-            tool_choice: `auto` (default), `none`, `required` or `any`, a tool's name, True (`required`), or OpenAI's dict.
-            **kwargs: Further call options: max_calls, max_new_tokens, temperature, seed, stop, parallel_tool_calls.
+            tool_choice: `auto` (default), `none`, `required` or `any`, True (`required`), a tool's name, or
+                OpenAI's dict.
+            **kwargs: Further call options: max_calls, max_new_tokens, temperature, seed, stop,
+                parallel_tool_calls.
 
         Raises:
             BadInput: `tool_choice` names a tool that is not offered.
@@ -124,11 +135,18 @@ class LocalVLM(BaseChatModel):
         return self.bind(tools=offered, tool_choice=choice, **kwargs)
 
     def _start(
-        self, messages: list[BaseMessage], stop: list[str] | None, cancel: threading.Event | None, options: dict[str, Any]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        cancel: threading.Event | None,
+        options: dict[str, Any],
     ) -> _Run:
         """Renders the prompt and prepares a generation."""
         if unknown := options.keys() - _OPTIONS:
-            raise BadInput(f"Unknown option {', '.join(sorted(unknown))}.", hint=f"There are {', '.join(sorted(_OPTIONS))}.")
+            raise BadInput(
+                f"Unknown option {', '.join(sorted(unknown))}.",
+                hint=f"There are {', '.join(sorted(_OPTIONS))}.",
+            )
         tools = [convert_to_openai_tool(t) for t in options.get("tools") or []]
         sampling = Sampling(
             max_new_tokens=int(options.get("max_new_tokens", self.max_new_tokens)),
@@ -136,11 +154,17 @@ class LocalVLM(BaseChatModel):
             seed=options.get("seed", self.seed),
             stop=tuple(s for s in stop or () if s),
         )
-        calls = 1 if options.get("parallel_tool_calls") is False else int(options.get("max_calls", self.max_calls))
+        calls = (
+            1
+            if options.get("parallel_tool_calls") is False
+            else int(options.get("max_calls", self.max_calls))
+        )
         if not messages or sampling.max_new_tokens < 1 or sampling.temperature < 0 or calls < 1:
             raise BadInput("A generation needs a message, a token, a call and a temperature of at least 0.")
         choice = _choice(options.get("tool_choice"), tools)
-        return _Run(self.loaded, messages, tools, choice, calls, self.constrain_auto, sampling, self.image_loader, cancel)
+        prompt, pictures = self.loaded.template.render(messages, tools, self.image_loader)
+        guide = {"tools": tools, "choice": choice, "max_calls": calls, "constrain": self.constrain_auto}
+        return _Run(self.loaded, prompt, pictures, guide, sampling, cancel)
 
     def _generate(
         self,
@@ -214,7 +238,11 @@ class LocalVLM(BaseChatModel):
             cancel.set()
 
     def _work(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any], put: Callable[[Any], None]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        options: dict[str, Any],
+        put: Callable[[Any], None],
     ) -> threading.Event:
         """Generates in a thread of its own, so that a slow reader never holds the model's lock.
 
@@ -244,27 +272,24 @@ class _Run:
     def __init__(
         self,
         lm: LoadedModel,
-        messages: list[BaseMessage],
-        tools: list[dict[str, Any]],
-        choice: str,
-        max_calls: int,
-        constrain: bool,
+        prompt: str,
+        pictures: list[Picture],
+        guide: dict[str, Any],
         sampling: Sampling,
-        loader: ImageLoader | None,
         cancel: threading.Event | None,
     ) -> None:
         self.id = f"run-{uuid.uuid4()}"
-        self._lm, self._stop = lm, sampling.stop
-        self._calls = bool(tools) and choice != "none"
-        self._guide = lambda: lm.guides.guide(tools, choice, max_calls, constrain)
-        self._prompt, self._pictures = lm.template.render(messages, tools, loader)
-        self._new = lambda: Generation(lm, self._prompt, self._pictures, sampling, self._guide(), cancel)
+        self._lm, self._guide, self._stop = lm, guide, sampling.stop
+        self._inputs = prompt, pictures, sampling, cancel
+        self._calls = bool(guide["tools"]) and guide["choice"] != "none"
         self._said = ""
 
     def __iter__(self) -> Iterator[str]:
         """Yields what is certainly prose and was not yielded before."""
+        prompt, pictures, sampling, cancel = self._inputs
         with self._lm.lock:
-            self._generation = self._new()
+            guide = self._lm.guides.guide(**self._guide)
+            self._generation = Generation(self._lm, prompt, pictures, sampling, guide, cancel)
             for text in self._generation:
                 yield self._delta(self._prose(text))
 
@@ -301,7 +326,8 @@ class _Run:
             content=parsed.content,
             tool_calls=[tool_call(name=c.name, args=c.args, id=_call_id()) for c in parsed.calls],
             invalid_tool_calls=[
-                invalid_tool_call(name=b.name, args=b.raw, id=_call_id(), error=b.error) for b in parsed.broken
+                invalid_tool_call(name=b.name, args=b.raw, id=_call_id(), error=b.error)
+                for b in parsed.broken
             ],
             usage_metadata=usage,
             response_metadata=facts,

@@ -1,5 +1,7 @@
 """Small random-weight models of three families, built by code and saved as `save_pretrained` does."""
 
+# ruff: noqa: E501 (templates and tables)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -76,7 +78,9 @@ SMOL_TEMPLATE = """<|im_start|>{% for message in messages %}{{message['role'] | 
 {% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>
 {% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
 
-TEXT = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2)
+TEXT = dict(
+    hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2
+)
 VISION = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2)
 
 
@@ -122,7 +126,12 @@ def build_nano(folder: Path) -> None:
     images = Idefics3ImageProcessor(
         do_image_splitting=False, size={"longest_edge": 64}, max_image_size={"longest_edge": 64}
     )
-    save(folder, Idefics3ForConditionalGeneration(config), Idefics3Processor(images, tokenizer, image_seq_len=16), NANO_TEMPLATE)
+    save(
+        folder,
+        Idefics3ForConditionalGeneration(config),
+        Idefics3Processor(images, tokenizer, image_seq_len=16),
+        NANO_TEMPLATE,
+    )
 
 
 def build_smol(folder: Path) -> None:
@@ -137,12 +146,24 @@ def build_smol(folder: Path) -> None:
         scale_factor=2, image_token_id=ids["image_token_id"], pad_token_id=0,
     )  # fmt: skip
     images = Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
-    save(folder, Idefics3ForConditionalGeneration(config), Idefics3Processor(images, tokenizer, image_seq_len=4), SMOL_TEMPLATE)
+    save(
+        folder,
+        Idefics3ForConditionalGeneration(config),
+        Idefics3Processor(images, tokenizer, image_seq_len=4),
+        SMOL_TEMPLATE,
+    )
 
 
 def build_qwen(folder: Path) -> None:
     """Qwen2.5-VL: multimodal rotary positions, pictures of any size, tool calls in the Hermes style."""
-    special = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    special = [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    ]
     tokenizer = make_tokenizer(special, "<|im_end|>", plain=("<tool_call>", "</tool_call>"))
     ids = _ids(tokenizer, "<|image_pad|>")
     config = Qwen2_5_VLConfig(
@@ -160,7 +181,9 @@ def build_qwen(folder: Path) -> None:
         vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
     )  # fmt: skip
     pixels = {"patch_size": 8, "min_pixels": 16 * 16, "max_pixels": 64 * 64}
-    processor = Qwen2_5_VLProcessor(Qwen2VLImageProcessor(**pixels), tokenizer, Qwen2VLVideoProcessor(**pixels))
+    processor = Qwen2_5_VLProcessor(
+        Qwen2VLImageProcessor(**pixels), tokenizer, Qwen2VLVideoProcessor(**pixels)
+    )
     save(folder, Qwen2_5_VLForConditionalGeneration(config), processor, QWEN_TEMPLATE)
 
 
