@@ -16,8 +16,8 @@ from ...errors import KGUnavailable
 from ..text import allowed_edits, deletions, distance
 
 _TABLES = """
-CREATE VIRTUAL TABLE IF NOT EXISTS terms USING fts5(id UNINDEXED, text, tokenize = "unicode61
-remove_diacritics 0");
+CREATE VIRTUAL TABLE IF NOT EXISTS terms
+USING fts5(id UNINDEXED, text, tokenize = "unicode61 remove_diacritics 0");
 CREATE TABLE IF NOT EXISTS known (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deletions (form TEXT, word TEXT, PRIMARY KEY (form, word)) WITHOUT ROWID;
 """
