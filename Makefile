@@ -46,7 +46,7 @@ test: install-dev ## install and run every test that needs no server and no GPU
 	$(BIN)/python -m pytest -m "not neo4j"
 
 test-neo4j: install-dev ## the contract suite against a real Neo4j server
-	$(BIN)/python -m pytest -m neo4j
+	$(BIN)/python tests/neo4j/server.py
 
 lint: install-dev types ## ruff and mypy
 	$(BIN)/ruff check .
@@ -55,7 +55,8 @@ $(SRC)/clarify: # the root is the package `clarify`, whatever the folder of the 
 	@mkdir -p $(SRC) && ln -sfn ../.. $@
 
 types: install-dev $(SRC)/clarify ## mypy alone
-	cd $(SRC) && "$(CURDIR)/$(BIN)/mypy" --config-file clarify/pyproject.toml --cache-dir .. -p clarify
+	cd $(SRC) && "$(CURDIR)/$(BIN)/mypy" --config-file clarify/pyproject.toml --cache-dir .. \
+	  $(patsubst %,-p clarify.%,agent apps bench graph_schema tools training) -m clarify.errors -m clarify.settings
 
 format: install-dev ## sort imports and fix what ruff can fix
 	$(BIN)/ruff check --fix .
