@@ -123,36 +123,45 @@ class Generation:
     ) -> Iterator[str]:
         import torch
 
-        lm, sampling = self._lm, self._sampling
-        choose, writer = _Chooser(sampling), _Writer(lm)
-        follow = None if encoded.positions is None else int(encoded.positions.max()) + 1
-        for step in range(sampling.max_new_tokens):
+        lm, limit = self._lm, self._sampling.max_new_tokens
+        choose, writer, done = _Chooser(self._sampling), _Writer(lm), 0
+        while len(ids) < limit and self.finish_reason == "length":
             if self._cancel.is_set():
                 self.finish_reason = "cancelled"
                 break
             with torch.inference_mode():
+                if done < len(ids):
+                    logits = self._forward(
+                        torch.tensor([ids[done:]]), cache, self._places(encoded, done, len(ids))
+                    )
+                    done = len(ids)
                 self._guide.mask(logits)
-                token = choose(logits)
-            ids.append(token)
-            self.new_tokens += 1
-            if token in lm.stop_ids:
-                self.finish_reason = "stop"
-                break
-            self.text = writer.add(token)
-            self._guide.accept(token, self.text)
-            if self._stopped():
-                return
+                fresh = [choose(logits)]
+            while fresh and len(ids) < limit:  # the chosen token and those that must follow it
+                token = fresh.pop(0)
+                ids.append(token)
+                self.new_tokens += 1
+                if token in lm.stop_ids:
+                    self.finish_reason = "stop"
+                    break
+                self.text = writer.add(token)
+                self._guide.accept(token, self.text)
+                if self._stopped():
+                    return
+                fresh = fresh or self._guide.forced()
             yield self.text
-            if step + 1 < sampling.max_new_tokens:
-                extra = (
-                    {}
-                    if follow is None
-                    else {"position_ids": torch.full((3, 1, 1), follow + step).to(lm.device)}
-                )
-                with torch.inference_mode():
-                    logits = self._forward(torch.tensor([[token]]), cache, extra)
         self.text = writer.end()
         self._stopped()
+
+    def _places(self, encoded: Encoded, start: int, stop: int) -> dict[str, Any]:
+        """Positions of generated tokens, for models with multimodal rotary positions: (3, 1, n)."""
+        import torch
+
+        if encoded.positions is None:
+            return {}
+        first = int(encoded.positions.max()) + 1
+        places = torch.arange(first + start, first + stop, device=self._lm.device)
+        return {"position_ids": places.view(1, 1, -1).expand(3, 1, -1)}
 
     def _stopped(self) -> bool:
         """Cuts the text at the first stop text, if one has appeared."""

@@ -102,7 +102,7 @@ class GuideFactory:
     ) -> None:
         import xgrammar
 
-        self.syntax, self.stop_ids = syntax, list(stop_ids)
+        self.syntax, self.stop_ids, self.tokenizer = syntax, list(stop_ids), tokenizer
         vocabulary = tokenizer.get_vocab()
         self.markers = {m: vocabulary[m] for m in (syntax.begin, syntax.end) if m in vocabulary}
         read = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size)
@@ -208,6 +208,7 @@ class Guide:
         self._matcher: xgrammar.GrammarMatcher | None = None
         self._bitmask: torch.Tensor | None = None
         self._seen = 0
+        self._ids: list[int] = []
         if must:
             self._open()
 
@@ -234,11 +235,24 @@ class Guide:
         """Takes the chosen token and the text generated so far, which includes it."""
         if self._matcher is not None:
             self._matcher.accept_token(token)
+            self._ids = [] if token in self._factory.markers.values() else [*self._ids, token]
             if not self._must and self._matcher.is_completed():
                 self._matcher, self._seen = None, len(text)
                 self._calls_left -= 1
         elif self._compiled is not None and self._calls_left > 0:
             self._watch(text)
+
+    def forced(self) -> list[int]:
+        """Tokens that must come next, spelled as the tokenizer spells them; they need not be chosen one by one.
+
+        The last one is left to the model: what follows it may belong to the same token.
+        """
+        if self._matcher is None or not (text := self._matcher.find_jump_forward_string()):
+            return []
+        tokenizer, count = self._factory.tokenizer, len(self._ids)
+        said = tokenizer.decode(self._ids, clean_up_tokenization_spaces=False)
+        ids = tokenizer(f"{said}{text}", add_special_tokens=False).input_ids
+        return list(ids[count:-1]) if ids[:count] == self._ids else []
 
     def _watch(self, text: str) -> None:
         """Starts the grammar once the model has opened a call by itself."""
@@ -260,5 +274,6 @@ class Guide:
 
         assert self._compiled is not None
         self._matcher = xgrammar.GrammarMatcher(self._compiled)
+        self._ids = []
         self._bitmask = xgrammar.allocate_token_bitmask(1, self._factory.vocab_size)
         return self._matcher

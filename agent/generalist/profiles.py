@@ -68,6 +68,9 @@ def nano_folder() -> Path:
 
 
 def _served(kind: str, rest: str, loader: ImageLoader | None, fields: dict[str, Any]) -> BaseChatModel:
+    url, _, model = rest.partition("#") if kind == "server" else ("", "", rest)
+    if not model:
+        raise BadInput(f"Profile {kind}:{rest} names no model.", hint=f"Write {kind}:URL#MODEL.")
     try:
         from .served import ServedVLM
     except ImportError as error:
@@ -75,12 +78,6 @@ def _served(kind: str, rest: str, loader: ImageLoader | None, fields: dict[str, 
             "Served generalists need langchain-openai.",
             hint="Install it: pip install 'clarify-derm[server]'.",
         ) from error
-    url, _, model = rest.partition("#") if kind == "server" else ("", "", rest)
-    if not model:
-        raise BadInput(
-            f"Profile {kind}:{rest} names no model.",
-            hint=f"Write {[p for p in PROFILES if p[:3] == kind[:3]][0]}.",
-        )
     if "max_new_tokens" in fields:
         fields = {**fields, "max_tokens": fields["max_new_tokens"]}
         del fields["max_new_tokens"]
