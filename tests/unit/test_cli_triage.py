@@ -39,5 +39,7 @@ def test_no_model_library_is_loaded() -> None:
         "import sys\nfrom clarify.apps import cli\ncode = cli.run(['triage', 'hello'])\n"
         "print(sorted(set('torch transformers langgraph timm ladybug'.split()) & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"
