@@ -106,7 +106,7 @@ class Session:
         """Answers one turn; yields words about each step, and the answer last. As `ask` otherwise."""
         asked = {"messages": [self._message(question, images)], "patient": dict(patient or {})}
         config = {"configurable": {"thread_id": thread or uuid.uuid4().hex}}
-        # One checkpoint a turn, when it is over: a turn that is cut short leaves the thread as it was.
+        # One checkpoint a turn, when it is over or was cut short.
         parts = self._graph.stream(
             asked,
             config,
@@ -139,9 +139,9 @@ class Session:
             Unavailable: The generalist, the specialist or the graph cannot be used.
             BadInput: The profile does not exist.
         """
+        self.deps.generalist(self.context.profile)  # first: a wrong profile is known at once
         self.deps.knowledge()
         self.deps.specialist()
-        self.deps.generalist(self.context.profile)
 
     def close(self) -> None:
         """Closes the file of conversations."""
