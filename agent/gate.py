@@ -2,7 +2,7 @@
 
 LangGraph keeps the raw input of a run in the channel `__start__` and checkpoints it before any node has run.
 `Gate` takes the place of that channel: it moves the bytes of attachments to the store's `pending` memory and
-lets references through. It does no file access and decodes no picture, since it runs in the event loop of an async
+lets references through. It opens no file and decodes no picture, since it runs in the event loop of an async
 server; `intake` does that.
 """
 

@@ -159,8 +159,7 @@ def decode(data: bytes) -> Image.Image:
     """Reads a picture of any usual kind into upright RGB pixels without metadata.
 
     Size and pixel count are checked on the header before anything is decoded. EXIF rotation is applied,
-    transparency laid on white, 16 bits scaled to 8, an animation cut to its first frame, the long side reduced to
-    `KEPT_SIDE`.
+    transparency laid on white, 16 bits scaled to 8, animations cut to one frame, long sides to `KEPT_SIDE`.
 
     Raises:
         BadImage: Empty, too large, not a picture, or broken.

@@ -67,7 +67,7 @@ def turn_of(state: State) -> Turn:
     work = state["work"]
     number, counts = work["turn"], work.get("counts", {})
     done = of_turn(state.get("tool_calls", []), number)
-    asked = {call["args"].get("image") for call in done if call["name"] == CLASSIFY}
+    asked = {str(call["args"].get("image")) for call in done if call["name"] == CLASSIFY}
     seen = asked | set(latest_findings(state))
     fetches = [entry for entry in of_turn(state.get("retrievals", []), number) if not entry["widening"]]
     widened = any(

@@ -19,8 +19,18 @@ def model_view(messages: Sequence[BaseMessage], turns_before: int = TURNS_BEFORE
     """
     starts = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
     first = starts[-(turns_before + 1)] if len(starts) > turns_before else (starts[0] if starts else 0)
-    shown = [_plain(m) for m in messages[first:] if isinstance(m, HumanMessage | AIMessage | ToolMessage)]
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
+    shown = [
+        _plain(message)
+        for message in messages[first:]
+        if isinstance(message, HumanMessage | AIMessage | ToolMessage) and not _cut_short(message, answered)
+    ]
     return [SystemMessage(prompt("system")), *shown]
+
+
+def _cut_short(message: BaseMessage, answered: set[str]) -> bool:
+    """Whether these are calls of a run that ended before their results came."""
+    return isinstance(message, AIMessage) and any(call["id"] not in answered for call in message.tool_calls)
 
 
 def _plain(message: BaseMessage) -> BaseMessage:

@@ -13,6 +13,7 @@ from ...graph_schema.protocol import Link
 from ..deps import Env
 from ..gate import as_block
 from ..images import Stored, is_attachment, keep, lift
+from ..must_calls import MEDICAL
 from ..patient import patient_context
 from ..prompts import phrase
 from ..red_flags import triage
@@ -50,7 +51,8 @@ def intake(state: State, env: Env) -> dict[str, Any]:
     decisions = _read(work, before, state, env)
     return {
         "messages": messages, "images": [], "work": work, "decisions": decisions, "answer": {},
-        "pictures": pictures[len(state.get("pictures", [])) :], "patient": patient_context(work["text"]),
+        "pictures": pictures[len(state.get("pictures", [])) :],
+        "patient": patient_context(work["text"], state.get("patient")),
     }  # fmt: skip
 
 
@@ -122,9 +124,12 @@ def _read(work: Work, before: Work, state: State, env: Env) -> list[dict[str, An
     mentioned = list(dict.fromkeys(link.curie for link in links))
     work["mentions"] = list(dict.fromkeys(link.name for link in links))
     work["subjects"] = mentioned or ([] if work["attached"] else list(earlier))
+    asked = intents(text)
+    work["intents"] = list(dict.fromkeys("describe" if name == "identify" else name for name in asked))
     work["kind"] = turn_kind(
-        text, has_image=bool(work["attached"]), thread_has_subject=bool(earlier), mentions=links
+        text, has_image=bool(work["attached"]), thread_has_subject=bool(earlier), mentions=work["mentions"]
     )
-    work["intents"] = list(intents(text))
-    work["urgency"] = triage(text).urgency().model_dump(mode="json")
+    if decisions and asked and work["kind"] in ("unclear", "out_of_field"):
+        work["kind"] = MEDICAL  # without the graph nobody knows which words name a disease
+    work["urgency"] = triage(text, patient=state.get("patient")).urgency().model_dump(mode="json")
     return decisions

@@ -102,12 +102,8 @@ def _remembered(state: State, env: Env, call: Mapping[str, Any]) -> ToolMessage 
     """Answers a call that the thread has answered before; a second look is never remembered."""
     args = call["args"]
     content, artifact = "", {}
-    if (
-        call["name"] == classify.NAME
-        and args.get("image") in latest_findings(state)
-        and not args.get("second_look")
-    ):
-        finding = latest_findings(state)[args["image"]]
+    finding = latest_findings(state).get(str(args.get("image")))
+    if call["name"] == classify.NAME and finding and not args.get("second_look"):
         names = env.deps.specialist().names
         content = classify.show(finding, names, env.context.confidence_threshold)
     elif call["name"] == knowledge.NAME and (fetched := _fetched(state, args)):

@@ -169,9 +169,10 @@ def good(query: str = "treatment", disease: str = "melanoma") -> Callable[..., A
         results = [m for m in turn if isinstance(m, ToolMessage)]
         pictures = [b["id"] for b in turn[0].content if isinstance(b, dict) and b["type"] == "image"]
         if choice != "none":
-            looked = [m for m in results if m.name == "classify_lesion"]
-            if len(looked) < len(pictures):
-                return call("classify_lesion", image=pictures[len(looked)])
+            looked = {str(m.content)[:4] for m in results if m.name == "classify_lesion"}
+            for image in pictures:
+                if image not in looked:
+                    return call("classify_lesion", image=image)
             if not any(m.name == "query_knowledge" for m in results) and disease:
                 return call("query_knowledge", query=query, diseases=[disease])
         return AIMessage(said(results))

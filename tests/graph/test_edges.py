@@ -1,0 +1,271 @@
+"""Every edge of the state machine, taken by a scripted model over scripted parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from clarify.agent.answer import ClarifyAnswer
+from clarify.agent.context import Context
+from clarify.agent.runtime import Session
+from clarify.tests.graph.conftest import picture
+from clarify.tests.graph.scripted import (
+    OUTSIDE,
+    SURE,
+    UNSURE,
+    Expert,
+    Facts,
+    always,
+    call,
+    good,
+    seen,
+    this_turn,
+)
+
+Make = Callable[..., Session]
+
+
+def taken(answer: ClarifyAnswer, rule: str) -> list[str]:
+    return [d.taken for d in answer.decisions if d.rule == rule]
+
+
+def names(answer: ClarifyAnswer) -> list[str]:
+    return [c.name for c in answer.tool_calls]
+
+
+def test_sure_picture_goes_straight_to_facts(session: Make, pic: bytes) -> None:
+    answer = session(good(), expert=Expert(SURE)).ask(
+        "What is this, and how is melanoma treated?", images=[pic]
+    )
+    assert names(answer) == ["classify_lesion", "query_knowledge"]
+    assert taken(answer, "confidence") == ["consult"]
+    assert [s.kind for s in answer.statements] == ["finding", "fact"]
+    assert not answer.abstained and not answer.removed_statements
+    assert answer.differential[0].name == "melanoma" and answer.differential[0].curie == "DOID:1909"
+    assert answer.evidence[0].cypher and answer.evidence[0].source.organisation == "WHO"
+    assert "Most likely   melanoma 93 %" in answer.answer and "Sources" in answer.answer
+    assert "not a medical device" in answer.answer
+
+
+def test_unsure_picture_gets_a_second_look_then_the_differential(session: Make, pic: bytes) -> None:
+    expert, facts = Expert(UNSURE, UNSURE), Facts()
+    answer = session(good("describe"), expert=expert, facts=facts).ask("What is this?", images=[pic])
+    assert expert.looks == ["first", "second"]
+    assert taken(answer, "confidence") == ["reclassify", "widen"]
+    assert taken(answer, "second_look") == ["agrees"]
+    assert facts.asked[0] == ("differential", ("melanoma", "melanocytic nevus"))
+    assert {e.predicate for e in answer.evidence} >= {
+        "differs from melanocytic nevus",
+        "differs from melanoma",
+    }
+    assert [c.name for c in answer.differential][:2] == ["melanoma", "melanocytic nevus"]
+
+
+def test_second_look_that_makes_it_sure_is_averaged(session: Make, pic: bytes) -> None:
+    expert = Expert(seen({"mel": 0.70, "nv": 0.30}), seen({"mel": 0.96, "nv": 0.04}))
+    answer = session(good(), expert=expert).ask("What is this?", images=[pic])
+    assert taken(answer, "confidence") == ["reclassify", "consult"]
+    assert answer.findings[0].second_look
+    assert abs(answer.findings[0].confidence - 0.83) < 1e-9
+    assert answer.findings[0].prediction_set == ["mel", "nv"]
+    assert "widen" not in [d.rule for d in answer.decisions]
+
+
+def test_second_look_that_differs_is_said(session: Make, pic: bytes) -> None:
+    expert = Expert(seen({"mel": 0.5, "nv": 0.45, "bkl": 0.05}), seen({"mel": 0.3, "nv": 0.65, "bkl": 0.05}))
+    answer = session(good("describe", "melanocytic nevus"), expert=expert).ask("What is this?", images=[pic])
+    assert taken(answer, "second_look") == ["differs"]
+    assert answer.findings[0].label == "nv"
+
+
+def test_out_of_scope_abstains(session: Make, pic: bytes) -> None:
+    answer = session(good(), expert=Expert(OUTSIDE)).ask("What is this?", images=[pic])
+    assert taken(answer, "scope") == ["compose"]
+    assert answer.abstained and "not dermoscopy" in answer.abstention_reason
+    assert answer.differential == [] and names(answer) == ["classify_lesion"]
+
+
+def test_out_of_scope_picture_with_a_named_disease_goes_on_with_knowledge(session: Make, pic: bytes) -> None:
+    model = good("treatment", "psoriasis")
+    answer = session(model, expert=Expert(OUTSIDE)).ask(
+        "This is my psoriasis. How is psoriasis treated?", images=[pic]
+    )
+    assert taken(answer, "scope") == ["consult"]
+    assert not answer.abstained and "was not judged" in answer.answer
+    assert "corticosteroid" in answer.answer
+    assert answer.findings[0].label is None
+
+
+def test_stricter_scope_threshold_of_the_context(session: Make, pic: bytes) -> None:
+    answer = session(good(), context=Context(scope_threshold=0.95)).ask("What is this?", images=[pic])
+    assert not answer.findings[0].in_scope and answer.abstained
+
+
+def test_prose_without_the_owed_calls_is_answered_by_force(session: Make, pic: bytes) -> None:
+    inner = good()
+
+    def lazy(messages: Any, choice: Any, tools: Any) -> AIMessage:
+        if choice == "auto" and not any(isinstance(m, ToolMessage) for m in this_turn(messages)):
+            return AIMessage("It is a melanoma.")
+        return inner(messages, choice, tools)
+
+    answer = session(lazy).ask("What is this?", images=[pic])
+    assert taken(answer, "forced") == ["asked for by name"]
+    assert names(answer) == ["classify_lesion", "query_knowledge"] and not answer.abstained
+
+
+def test_forced_call_offers_only_what_is_owed(session: Make) -> None:
+    one = session(always(AIMessage("It is nothing.")), expert=Expert(SURE))
+    one.ask("What is this?", images=[picture(1), picture(2)])
+    forced = [c for c in one.deps.generalist("").calls if c["tool_choice"] == "classify_lesion"]  # type: ignore[attr-defined]
+    schema = forced[0]["tools"][0].args_schema.model_json_schema()
+    assert schema["properties"]["image"]["enum"] == ["img1", "img2"]
+    assert list(schema["properties"]) == ["image", "second_look"]
+
+
+def test_free_running_is_never_forced(session: Make, pic: bytes) -> None:
+    one = session(always(AIMessage("It is a melanoma.")), context=Context(must_call=False))
+    answer = one.ask("What is this?", images=[pic])
+    assert taken(answer, "forced") == [] and names(answer) == []
+    assert answer.abstained and answer.removed_statements
+
+
+def test_unsupported_statement_is_revised(session: Make) -> None:
+    inner, drafts = good(), iter(["Melanoma is first treated with chemotherapy. [mel-first-3]"])
+
+    def first_wrong(messages: Any, choice: Any, tools: Any) -> AIMessage:
+        said = inner(messages, choice, tools)
+        return (
+            said
+            if said.tool_calls
+            else AIMessage(next(drafts, "Melanoma is first treated with wide local excision. [mel-first-3]"))
+        )
+
+    one = session(first_wrong)
+    answer = one.ask("How is melanoma treated?")
+    assert taken(answer, "verify") == ["revise", "supported"]
+    assert [s.text for s in answer.statements] == ["Melanoma is first treated with wide local excision."]
+    assert answer.removed_statements == []
+    feedback = one.deps.generalist("").calls[-1]  # type: ignore[attr-defined]
+    assert feedback["tool_choice"] == "none" and "chemotherapy" in feedback["messages"][-1].content
+
+
+def test_what_stays_unsupported_is_removed_and_said_so(session: Make) -> None:
+    inner = good()
+
+    def stubborn(messages: Any, choice: Any, tools: Any) -> AIMessage:
+        said = inner(messages, choice, tools)
+        if said.tool_calls or choice == "none":
+            return said if said.tool_calls else AIMessage("Melanoma is harmless.")
+        return AIMessage(f"{said.text}\nMelanoma is cured by ointment. [mel-first-3]")
+
+    answer = session(stubborn).ask("How is melanoma treated?")
+    assert [s.citations for s in answer.statements] == [["mel-first-3"]]
+    assert answer.removed_statements == ["Melanoma is cured by ointment."]
+    assert "One statement was left out" in answer.answer
+    assert "ointment" not in answer.answer
+
+
+def test_greeting_and_out_of_field_call_nothing(session: Make) -> None:
+    for text, said in (
+        ("Hello", "Hello. Send a picture."),
+        ("Who won the football match?", "I can only help with questions about skin."),
+    ):
+        expert, facts = Expert(), Facts()
+        answer = session(always(AIMessage(said)), expert=expert, facts=facts).ask(text)
+        assert answer.tool_calls == [] and expert.looks == [] and facts.asked == []
+        assert answer.answer.split() == said.split() and not answer.abstained
+
+
+def test_follow_up_uses_what_the_thread_knows(session: Make, pic: bytes) -> None:
+    one = session(good(), expert=(expert := Expert(SURE)), facts=(facts := Facts()))
+    one.ask("What is this, and how is melanoma treated?", images=[pic], thread="t")
+    again = "Melanoma is first treated with wide local excision. [mel-first-3]"
+    one.deps.generalist("").policy = always(AIMessage(again))  # type: ignore[attr-defined]
+    answer = one.ask("How is melanoma treated, again?", thread="t")
+    assert len(facts.asked) == 1 and len(expert.looks) == 1
+    assert answer.tool_calls == [] and not answer.abstained
+    assert answer.evidence[0].fact_id == "mel-first-3" and answer.evidence[0].cypher
+
+
+def test_follow_up_on_something_new_owes_the_graph(session: Make, pic: bytes) -> None:
+    one = session(good(), facts=(facts := Facts()))
+    one.ask("What is this, and how is melanoma treated?", images=[pic], thread="t")
+    one.deps.generalist("").policy = good("tests")  # type: ignore[attr-defined]
+    answer = one.ask("Which tests confirm melanoma?", thread="t")
+    assert facts.asked[-1] == ("tests", ("melanoma",)) and not answer.abstained
+
+
+def test_repeated_call_is_answered_from_the_thread(session: Make, pic: bytes) -> None:
+    one = session(good(), expert=(expert := Expert(SURE)), facts=(facts := Facts()))
+    one.ask("What is this, and how is melanoma treated?", images=[pic], thread="t")
+    both = call("query_knowledge", query="treatment", diseases=["Melanoma "])
+    both.tool_calls += call("classify_lesion", image="img1").tool_calls
+    replies = iter([both])
+    inner = always(AIMessage("Melanoma is first treated with wide local excision. [mel-first-3]"))
+    one.deps.generalist("").policy = lambda *a: next(replies, None) or inner(*a)  # type: ignore[attr-defined]
+    answer = one.ask("Which tests confirm melanoma?", thread="t", images=[])
+    assert len(expert.looks) == 1 and len(facts.asked) == 1
+    assert taken(answer, "known") == ["not fetched again"] * 2 and not answer.abstained
+
+
+def test_same_picture_again_keeps_its_id(session: Make, pic: bytes) -> None:
+    one = session(good(), expert=(expert := Expert(SURE)))
+    one.ask("What is this?", images=[pic], thread="t")
+    answer = one.ask("And how is melanoma treated?", images=[pic], thread="t")
+    assert list(answer.audit.images) == ["img1"] and len(expert.looks) == 1
+
+
+def test_each_doubtful_picture_of_a_thread_has_its_own_budget(session: Make) -> None:
+    expert = Expert([UNSURE, SURE, UNSURE], [UNSURE])
+    one = session(good("describe"), expert=expert)
+    one.ask("What is this?", images=[picture(1)], thread="t")
+    one.ask("And this one, what is it?", images=[picture(2)], thread="t")
+    answer = one.ask("And this, what is it?", images=[picture(3)], thread="t")
+    assert expert.looks == ["first", "second", "first", "first", "second"]
+    assert taken(answer, "second_look") == ["agrees"] and answer.findings[-1].image == "img3"
+
+
+def test_two_doubtful_pictures_in_one_turn(session: Make) -> None:
+    expert = Expert(UNSURE, UNSURE)
+    answer = session(good("describe"), expert=expert).ask("What are these?", images=[picture(1), picture(2)])
+    assert expert.looks == ["first", "second"] * 2
+    assert [f.image for f in answer.findings] == ["img1", "img2"]
+
+
+def test_low_quality_is_said(session: Make, pic: bytes) -> None:
+    blurred = seen({"mel": 0.9, "nv": 0.1}, quality=["blurred"])
+    answer = session(good(), expert=Expert(blurred)).ask("What is this?", images=[pic])
+    assert answer.findings[0].quality == ["blurred"] and "blurred" in answer.answer
+    assert taken(answer, "quality") == ["say so"]
+
+
+def test_model_sees_the_last_turns_as_drafts(session: Make, pic: bytes) -> None:
+    one = session(good())
+    for n in range(6):
+        one.ask(f"How is melanoma treated? ({n})", thread="t")
+    seen_messages = one.deps.generalist("").calls[-1]["messages"]  # type: ignore[attr-defined]
+    assert [m.content[-2] for m in seen_messages if isinstance(m, HumanMessage)] == list("2345")
+    drafts = [m.content for m in seen_messages if isinstance(m, AIMessage) and not m.tool_calls]
+    assert drafts and all("Sources" not in d and "[mel-first-3]" in d for d in drafts)
+    assert seen_messages[0].type == "system"
+
+
+def test_urgency_comes_from_the_words_whatever_the_model_says(session: Make) -> None:
+    answer = session(always(AIMessage("There is no hurry at all."))).ask(
+        "My face and throat are swelling and I cannot breathe since I took the new pill for my skin"
+    )
+    assert answer.urgency.level == "emergency" and answer.urgency.rules
+    assert answer.answer.splitlines()[0].startswith("Urgency")
+
+
+def test_audit_names_what_ran(session: Make, pic: bytes) -> None:
+    import hashlib
+
+    answer = session(good()).ask("What is this?", images=[pic], thread="t7")
+    assert answer.audit.images == {"img1": hashlib.sha256(pic).hexdigest()}
+    assert answer.audit.weights["specialist"] == "a" * 64 and answer.audit.graph_version == "test"
+    assert {"intake", "consult", "use_tools", "weigh", "verify"} <= set(answer.audit.ms)
+    assert answer.audit.thresholds["confidence"] == 0.8 and answer.thread == "t7"
