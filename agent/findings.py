@@ -70,17 +70,26 @@ def _top(finding: Finding) -> str | None:
     return finding.label or max(finding.probabilities, key=finding.probabilities.__getitem__, default=None)
 
 
-def _wrong_numbers(items: Sequence[Item], named: Sequence[tuple[int, frozenset[str]]], finding: Finding) -> str:
-    """Every number must be the rounded per cent of the label it stands with (before it, else behind it, else the top)."""
+def _wrong_numbers(
+    items: Sequence[Item], named: Sequence[tuple[int, frozenset[str]]], finding: Finding
+) -> str:
+    """Every number must be the rounded per cent of its label: the one before, else behind, else the top."""
     for at, item in enumerate(items):
         if not item.text[0].isdigit() or (at and items[at - 1].text in ("picture", "image", "photo")):
             continue
         before = [labels for i, labels in named if i < at]
         behind = [labels for i, labels in named if i > at]
         options: set[str] = set((before[-1:] or behind[:1] or [frozenset([_top(finding) or ""])])[0])
-        if at + 2 < len(items) and behind and items[at + 1].text == "%" and items[at + 2].text in ("for", "of", "on"):
+        if (
+            at + 2 < len(items)
+            and behind
+            and items[at + 1].text == "%"
+            and items[at + 2].text in ("for", "of", "on")
+        ):
             options = set(behind[0])
-        chances = [finding.probabilities.get(o, finding.confidence if o == finding.label else 0.0) for o in options]
+        chances = [
+            finding.probabilities.get(o, finding.confidence if o == finding.label else 0.0) for o in options
+        ]
         said = float(item.text)
         if not any(said == round(100 * p) or (said < 1 and said == round(p, 2)) for p in chances):
             return f"{item.text} is not what the specialist gave"
@@ -117,7 +126,9 @@ def _wrong_words(
         labels = [labels for _, labels in here]
         if possible and not all(s & shortlist for s in labels):
             return "it is not on the shortlist"
-        negative = any(w in stripped.split() for w in ("not", "no", "nor", "neither", "less", "without", "never"))
+        negative = any(
+            w in stripped.split() for w in ("not", "no", "nor", "neither", "less", "without", "never")
+        )
         if negative:
             if any(top in s or s & shortlist for s in labels):
                 return "it denies what the specialist gave"

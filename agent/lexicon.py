@@ -1,7 +1,7 @@
 """Names and word tables that `grounding` reads a statement with.
 
-A `Lexicon` is built once per graph from the names the graph itself holds (`Lexicon.build`); the English it needs is
-`rules/grounding.toml`.
+A `Lexicon` is built once per graph from the names the graph itself holds (`Lexicon.build`); the English it
+needs is `rules/grounding.toml`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from .words import Token, rules, same_word, stem, tokenise
+from .words import Token, rules, same_word, tokenise
 
 Name = tuple[str, ...]
 
@@ -88,8 +88,8 @@ def english() -> English:
         negators=_stems(table["negators"]),
         generic=_stems(table["generic"]),
         anaphora=re.compile(
-            r"\b(?:it|they|its|their|them|(?:this|these|that|the|such) (?:skin )?(?:%s))\b(?! O\b)"
-            % table["generic"].replace(" ", "|")
+            r"\b(?:it|they|its|their|them|(?:this|these|that|the|such) (?:skin )?"
+            rf"(?:{table['generic'].replace(' ', '|')}))\b(?! O\b)"
         ),
         groups=groups,
         rewrite=tuple((re.compile(rf"\b{a}\b"), b) for a, b in table["rewrite"]),
@@ -156,7 +156,9 @@ class Lexicon:
         """
         meaning: dict[tuple[Name, bool], set[str]] = {}
         pairs = list(diseases)
-        pairs += [(c, n) for label, n in (labels or {}).items() for c in (label_curies or {}).get(label, [label])]
+        pairs += [
+            (c, n) for label, n in (labels or {}).items() for c in (label_curies or {}).get(label, [label])
+        ]
         for curie, name in pairs:
             stems = tuple(t.stem for t in tokenise(name))
             capitals = len(name) <= 4 and name.isupper()  # "MM" is a disease, "mm" is not
@@ -211,13 +213,17 @@ class Lexicon:
 
     def label_of(self, item: Item) -> frozenset[str]:
         """The specialist labels that a disease item can mean."""
-        return frozenset(
+        stems = {label: [t.stem for t in tokenise(name)] for label, name in self.labels.items()}
+        found = {
             label
-            for label, name in self.labels.items()
-            if item.curies & self.label_curies.get(label, frozenset([label]))
-            or item.stem == " ".join(stem(t.text) for t in tokenise(name))
-        )
+            for label, said in stems.items()
+            if item.curies & self.label_curies.get(label, frozenset([label])) or item.stem == " ".join(said)
+        }
+        heads = [label for label, said in stems.items() if said[-1:] == [item.stem]]  # "a nevus"
+        return frozenset(found or (heads if len(heads) == 1 else ()))
 
 
 def _stands(stems: Name, tokens: Sequence[Token], at: int) -> bool:
-    return len(tokens) - at >= len(stems) and all(same_word(s, t.stem) for s, t in zip(stems, tokens[at:], strict=False))
+    return len(tokens) - at >= len(stems) and all(
+        same_word(s, t.stem) for s, t in zip(stems, tokens[at:], strict=False)
+    )

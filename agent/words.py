@@ -34,19 +34,9 @@ _SYMBOLS = (
     (re.compile("<"), " less than "),
 )
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[%°]")
-_NUMBERS = {w: str(i) for i, w in enumerate("zero . two three four five six seven eight nine ten".split())}
-_NUMBERS |= {"eleven": "11", "twelve": "12", "fifteen": "15", "twenty": "20", "thirty": "30", "fifty": "50"}
-_NUMBERS |= {"hundred": "100", "thousand": "1000"}
-del _NUMBERS["."]  # "one" is a pronoun far more often than a number
-_IRREGULAR = {
-    "nevi": "nevus", "naevi": "nevus", "naevus": "nevus", "metastases": "metastasis", "diagnoses": "diagnosis",
-    "keratoses": "keratosis", "feet": "foot", "teeth": "tooth", "children": "child", "women": "woman", "men": "man",
-    "lice": "louse", "hyphae": "hypha", "grey": "gray", "centre": "center", "swollen": "swell", "grown": "grow",
-    "grew": "grow", "spots": "spot", "worse": "worse", "worsening": "worse", "worsens": "worse", "bled": "bleed",
-}  # fmt: skip
 _DERIVED = frozenset(
-    " s es ed d ing ion ions ation ations ative ive al ally ity ic ical y e er ers or ous ment ments ant ance ary ar "
-    "ize ized tion tic ability able".split(" ")
+    " s es ed d ing ion ions ation ations ative ive al ally ity ic ical y e er ers or ous ment ments ant ance "
+    "ary ar ize ized tion tic ability able".split(" ")
 )
 
 
@@ -80,6 +70,11 @@ def rules(name: str) -> Mapping[str, Any]:
     return load_rules(name)
 
 
+@cache
+def _table(name: str) -> dict[str, str]:
+    return dict(pair.split(">") for pair in rules("words")[name].split())
+
+
 def normalise(text: str, *, lower: bool = True) -> str:
     """Unicode to its plain form, contractions and number ranges opened, symbols as words."""
     text = unicodedata.normalize("NFKC", text)
@@ -95,8 +90,9 @@ def normalise(text: str, *, lower: bool = True) -> str:
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """The part of a lower-case word that its inflections share; British and American spellings meet."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
+    irregular = _table("irregular").get(word)
+    if irregular is not None:
+        return irregular
     if len(word) >= 6:
         word = word.replace("our", "or").replace("ae", "e").replace("oe", "e")
         word = re.sub(r"([iy])s(e|ed|es|ing|ation|ations)$", r"\1z\2", word)
@@ -125,9 +121,10 @@ def tokenise(text: str) -> list[Token]:
     # the contractions are written for lower case; a text in capitals is opened on its lower-case copy
     plain = normalise(text)
     raws = cased if len(cased) == len(plain) else plain
+    numbers = _table("numbers")
     out = []
     for match in _TOKEN.finditer(plain):
-        word = _NUMBERS.get(match.group(), match.group())
+        word = numbers.get(match.group(), match.group())
         raw = raws[match.start() : match.end()]
         out.append(Token(word, word if word[0].isdigit() else stem(word), match.start(), raw))
     return out
@@ -135,7 +132,7 @@ def tokenise(text: str) -> list[Token]:
 
 @lru_cache(maxsize=65536)
 def same_word(a: str, b: str) -> bool:
-    """Whether two stems are one word, up to derivation ("ulcer", "ulceration"; never "painful", "painless")."""
+    """Whether two stems are one word, up to derivation: "ulcer", "ulceration"; not "painful", "painless"."""
     if a == b:
         return True
     if a[0].isdigit() or b[0].isdigit() or min(len(a), len(b)) < 5:
@@ -163,8 +160,8 @@ def distance(a: str, b: str, limit: int) -> int:
 
 
 def allowed_edits(word: str) -> int:
-    """Misspellings forgiven for a known word: none below five letters, one to eight, then two."""
-    return 0 if len(word) < 5 else 1 if len(word) < 8 else 2
+    """Misspellings forgiven in a known word: none below five letters, one up to eight, then two."""
+    return 0 if len(word) < 5 else 1 if len(word) < 9 else 2
 
 
 class Speller:

@@ -1,8 +1,7 @@
-"""Measures `agent.grounding`: corrupted statements caught, faithful paraphrases passed, with Wilson intervals.
+"""Measures `agent.grounding`: corrupted statements caught, faithful paraphrases passed.
 
-Usage: `python -m clarify.bench.verify [--seed N] [--show N]`. Both kinds are made from the shipped facts and the
-wordings of `bench/wordings.toml`; nothing is drawn that would be true (a relation is only swapped for one that the same
-words do not also state).
+Usage: `python -m clarify.bench.verify [--seed N] [--show N]`. Both kinds are made from the shipped facts and
+the wordings of `bench/wordings.toml`; a relation is only swapped for one that the same words do not state.
 """
 
 from __future__ import annotations
@@ -15,12 +14,14 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..agent.answer import Statement
-from ..agent.grounding import check, other_of
+from ..agent.frames import other_of
+from ..agent.grounding import check
 from ..agent.lexicon import Lexicon
-from ..agent.words import rules
 from ..graph_schema.predicates import PREDICATES, state
 from ..graph_schema.protocol import FactRow, SourceRef
 
@@ -48,7 +49,8 @@ class World:
 
 def load_world(folder: Path = ROOT / "graph_schema" / "facts") -> World:
     """Reads the fact files (no graph needed)."""
-    files = [tomllib.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.toml")) if p.stem != "sources"]
+    paths = [p for p in sorted(folder.glob("*.toml")) if p.stem != "sources"]
+    files = [tomllib.loads(p.read_text(encoding="utf-8")) for p in paths]
     named = {d["disease"]["curie"]: d["disease"]["name"] for d in files if "disease" in d}
     names = [
         (d["disease"]["curie"], n)
@@ -93,7 +95,14 @@ def relation(row: FactRow) -> str:
     return "differs from" if other_of(row) else row.predicate
 
 
-# --- faithful -------------------------------------------------------------------------------------------------------
+# --- faithful
+
+
+def _turned(obj: str) -> str:
+    """Says "A and B" as "B and A", where nothing else hangs on the order."""
+    if re.search(r"\b(?:than|with|of|in|to|from|on|by|for|at|or)\b", obj):
+        return obj
+    return re.sub(r"^([\w\- ]+) and ([\w\- ]+)$", r"\2 and \1", obj)
 
 
 def _object_forms(obj: str, rng: random.Random) -> str:
@@ -106,7 +115,7 @@ def _object_forms(obj: str, rng: random.Random) -> str:
         lambda o: re.sub(r"(?<![\d.])([2-6])(?![\d.])", lambda m: words[m.group()], o),
         lambda o: o.replace("colour", "color").replace("tumour", "tumor").replace("grey", "gray"),
         lambda o: re.sub(r"\bperson\b", "patient", o.replace("excision", "removal")),
-        lambda o: re.sub(r"^([\w\- ]+) and ([\w\- ]+)$", r"\2 and \1", o) if not re.search(r"\b(?:than|with|of|in|to|from|on|by|for|at|or)\b", o) else o,
+        _turned,
         lambda o: o.replace("may ", "can ").replace(" %", " percent"),
     ]
     return rng.choice(forms)(obj)
@@ -119,61 +128,37 @@ def faithful(world: World, wordings: dict[str, list[str]], rng: random.Random) -
         yield Case(relation(row), say(options[n % len(options)], row, O=_object_forms(row.object, rng)), row)
 
 
-# --- corrupted ------------------------------------------------------------------------------------------------------
+# --- corrupted
 
-_UNITS = {"mm": "cm", "cm": "mm", "months": "years", "years": "weeks", "weeks": "months", "month": "year", "days": "weeks",
-          "week": "day", "year": "month", "hours": "days", "%": "per 1000"}  # fmt: skip
-_ANTONYMS = {
-    "left": "right", "upper": "lower", "lower": "upper", "benign": "malignant", "acute": "chronic", "irregular": "regular",
-    "asymmetric": "symmetric", "uneven": "even", "even": "uneven", "painless": "painful", "early": "late", "common": "rare",
-    "oral": "topical", "topical": "oral", "children": "adults", "adults": "children", "men": "women", "women": "men",
-    "older": "younger", "young": "old", "fair": "dark", "darker": "lighter", "firm": "soft", "soft": "firm", "raised": "flat",
-    "flat": "raised", "rough": "smooth", "smooth": "rough", "slow": "fast", "fast": "slow", "dry": "moist", "thick": "thin",
-    "thin": "thick", "small": "large", "large": "small", "several": "few", "many": "few", "red": "blue", "brown": "red",
-    "white": "black", "blue": "yellow", "low": "high", "high": "low", "before": "after", "after": "before", "above": "below",
-    "wide": "narrow", "narrow": "wide", "short": "long", "mild": "severe", "weakened": "strong", "above 6": "below 6", "new": "old",
-    "inner": "outer", "outer": "inner", "worse": "better", "good": "poor", "harmless": "dangerous", "sharply": "poorly",
-    "with": "without", "without": "with", "potent": "weak", "deep": "superficial",
-}  # fmt: skip
-_WRONG = {
-    "definition": ("cause", "complication", "risk factor", "avoid"),
-    "site": ("clinical sign", "cause", "complication", "first-line treatment"),
-    "clinical sign": ("risk factor", "cause", "complication", "first-line treatment", "red flag", "test", "site"),
-    "dermoscopic sign": ("risk factor", "cause", "complication", "red flag", "test"),
-    "risk factor": ("complication", "first-line treatment", "clinical sign", "cause", "avoid"),
-    "cause": ("complication", "first-line treatment", "clinical sign", "risk factor", "test"),
-    "test": ("first-line treatment", "cause", "complication", "avoid", "further treatment"),
-    "first-line treatment": ("avoid", "cause", "complication", "test", "risk factor"),
-    "further treatment": ("first-line treatment", "avoid", "cause", "test", "complication"),
-    "avoid": ("first-line treatment", "further treatment", "test", "cause"),
-    "complication": ("cause", "risk factor", "first-line treatment", "test", "clinical sign"),
-    "prognosis": ("cause", "complication", "first-line treatment", "risk factor"),
-    "red flag": ("first-line treatment", "cause", "complication", "risk factor", "test"),
-    "differs from": (),
-}
-_DRUGS = ("methotrexate", "acitretin", "ketoconazole", "infliximab", "cyclosporine", "minoxidil", "amoxicillin", "colchicine",
-          "dapsone", "tretinoin", "prednisolone", "hydroxychloroquine", "aciclovir", "rituximab")  # fmt: skip
-_DRUG = re.compile(r"\b(?:\w+(?:mab|azole|icin|olone|ine|inib|oid|oids|roids?|retin|acil|ycline|ate|ol|one|ide|mod|gel|tacrolimus)|"
-                   r"cryotherapy|excision|curettage|emollients?|radiotherapy|laser|surgery|phototherapy|immunotherapy)\b")  # fmt: skip
+_DRUG_ENDINGS = (
+    "mab|azole|icin|olone|ine|inib|oids?|roids?|retin|acil|ycline|ate|ol|one|ide|mod|gel|tacrolimus"
+)
+_TREATMENTS = (
+    "cryotherapy|excision|curettage|emollients?|radiotherapy|laser|surgery|phototherapy|immunotherapy"
+)
+_DRUG = re.compile(rf"\b(?:\w+(?:{_DRUG_ENDINGS})|{_TREATMENTS})\b")
+
+
+@cache
+def _wordings() -> dict[str, Any]:
+    path = Path(__file__).parent / "wordings.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _pairs(name: str) -> dict[str, str]:
+    said = (pair.replace("_", " ").split(">") for pair in _wordings()["corrupt"][name].split())
+    return {old: new for old, new in said}
 
 
 def _negate(text: str, row: FactRow) -> str:
-    if relation(row) == "avoid":
-        for old, new in (
-            (" should not be ", " should be "), (" must not be ", " should be "), ("Avoid ", "Use "), (" is not recommended", " is recommended"),
-            ("should be avoided", "should be used"), ("advise against", "advise"), (" not ", " "), (" best avoided", " best used"),
-            ("Doctors avoid", "Doctors use"), ("stay away from", "use"), ("wrong", "right"),
-        ):  # fmt: skip
-            if old in text:
-                return text.replace(old, new, 1)
-        return ""
-    for old, new in (
-        (" is ", " is not "), (" are ", " are not "), (" can ", " cannot "), (" may ", " may not "), ("A ", "Not a "),
-    ):  # fmt: skip
-        if old in text.replace(row.object, "#"):
-            at = text.replace(row.object, "#" * len(row.object)).find(old)
+    """The statement denied; a warning permitted."""
+    table = _wordings()["corrupt"]
+    hidden = text.replace(row.object, "#" * len(row.object))
+    for old, new in table["permit" if relation(row) == "avoid" else "deny"]:
+        at = hidden.find(old)
+        if at >= 0:
             return text[:at] + new + text[at + len(old) :]
-    return re.sub(r"^", "It is not true that ", text)
+    return "" if relation(row) == "avoid" else f"It is not true that {text}"
 
 
 def _swap_words(table: dict[str, str], rng: random.Random) -> Callable[[str], str]:
@@ -187,11 +172,15 @@ def _swap_words(table: dict[str, str], rng: random.Random) -> Callable[[str], st
     return swap
 
 
-def corrupted(world: World, wordings: dict[str, list[str]], rng: random.Random) -> list[Case]:
-    """At most `PER_TYPE` statements of every kind of corruption, each under a citation that exists."""
+def corrupted(
+    world: World, wordings: dict[str, list[str]], rng: random.Random, per_type: int = PER_TYPE
+) -> list[Case]:
+    """At most `per_type` statements of every kind of corruption, each under a citation that exists."""
+    drugs = _wordings()["corrupt"]["drugs"].split()
 
     def wording(row: FactRow, of: str = "") -> str:
-        return rng.choice(wordings[of or relation(row)])
+        template: str = rng.choice(wordings[of or relation(row)])
+        return template
 
     def number(obj: str) -> str:
         found = list(re.finditer(r"\d+(?:\.\d+)?", obj))
@@ -199,17 +188,23 @@ def corrupted(world: World, wordings: dict[str, list[str]], rng: random.Random) 
             return obj
         m = rng.choice(found)
         value = float(m.group())
-        other = rng.choice([v for v in (value + 1, value * 2, value * 10, max(value - 1, 0.5), value + 5) if v != value])
+        changed = (value + 1, value * 2, value * 10, max(value - 1, 0.5), value + 5)
+        other = rng.choice([v for v in changed if v != value])
         return f"{obj[: m.start()]}{other:g}{obj[m.end() :]}"
 
     def drug(obj: str) -> str:
         found = [m for m in _DRUG.finditer(obj)]
-        new = rng.choice(_DRUGS)
-        return f"{obj[: found[0].start()]}{new}{obj[found[0].end() :]}" if found and found[0].group() != new else obj
+        new = rng.choice(drugs)
+        return (
+            f"{obj[: found[0].start()]}{new}{obj[found[0].end() :]}"
+            if found and found[0].group() != new
+            else obj
+        )
 
     def named(row: FactRow) -> str:
         near = {row.subject, other_of(row)}
-        return rng.choice([n for _, n in world.diseases if n not in near and n not in row.object and row.subject not in n])
+        names = [n for _, n in world.diseases if n not in near]
+        return rng.choice([n for n in names if n not in row.object and row.subject not in n])
 
     def in_object(change: Callable[[str], str]) -> Callable[[FactRow], str]:
         def make(row: FactRow) -> str:
@@ -224,43 +219,50 @@ def corrupted(world: World, wordings: dict[str, list[str]], rng: random.Random) 
         return say(template, row, **{rng.choice(slots): named(row)}) if slots else ""
 
     def wrong_relation(row: FactRow) -> str:
-        wrong = _WRONG[relation(row)]
+        wrong = _wordings()["corrupt"]["relations"][relation(row)]
         if not wrong:  # a differential said the wrong way round, where the wording has a direction
-            template = rng.choice([w for w in wordings["differs from"] if "{D}" in w and "{S} and {D}" not in w and "{S}" in w])
+            directed = [w for w in wordings["differs from"] if "{D}" in w and "{S}" in w]
+            template = rng.choice([w for w in directed if "{S} and {D}" not in w])
             return say(template, row, S=other_of(row), D=row.subject)
         return say(wording(row, rng.choice(wrong)), row)
 
     def object_of_another(row: FactRow) -> str:
-        alike = [r for r in world.rows if r.predicate == row.predicate and r.subject != row.subject and r.object != row.object]
+        alike = [r for r in world.rows if r.predicate == row.predicate and r.subject != row.subject]
+        alike = [r for r in alike if r.object != row.object]
         return say(wording(row), row, O=rng.choice(alike).object) if alike else ""
 
     def added(row: FactRow) -> str:
-        return say(wording(row), row, O=f"{row.object} and {rng.choice(_DRUGS)}")
+        return say(wording(row), row, O=f"{row.object} and {rng.choice(drugs)}")
+
+    def other_drug(row: FactRow) -> str:
+        treating = "treatment" in row.predicate or row.predicate == "avoid"
+        return in_object(drug)(row) if treating else ""
 
     makers: dict[str, Callable[[FactRow], str]] = {
         "negation": lambda row: _negate(say(wording(row), row), row),
         "number": in_object(number),
-        "unit": in_object(_swap_words(_UNITS, rng)),
-        "drug": lambda row: in_object(drug)(row) if "treatment" in row.predicate or row.predicate == "avoid" else "",
+        "unit": in_object(_swap_words(_pairs("units"), rng)),
+        "drug": other_drug,
         "disease": disease,
         "relation": wrong_relation,
-        "qualifier": in_object(_swap_words(_ANTONYMS, rng)),
+        "qualifier": in_object(_swap_words(_pairs("antonyms"), rng)),
         "another row": object_of_another,
         "added claim": added,
     }
-    out = []
+    out: list[Case] = []
     for kind, make in makers.items():
         made: dict[str, Case] = {}
-        for _ in range(12):
-            for row in rng.sample(world.rows, len(world.rows)):
-                text = make(row)
-                if text and len(made) < PER_TYPE:
-                    made.setdefault(text, Case(kind, text, row))
+        for row in (r for _ in range(12) for r in rng.sample(world.rows, len(world.rows))):
+            if len(made) >= per_type:
+                break
+            text = make(row)
+            if text:
+                made.setdefault(text, Case(kind, text, row))
         out += made.values()
     return out
 
 
-# --- counting -------------------------------------------------------------------------------------------------------
+# --- counting
 
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -275,20 +277,20 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
 def passes(case: Case, world: World) -> str:
     """The reason a case is refused; an empty string when it is supported."""
     row = case.row
-    verdict = check(Statement(text=case.text, citations=[row.fact_id], kind="fact"), {row.fact_id: row}, {}, world.lexicon)
+    statement = Statement(text=case.text, citations=[row.fact_id], kind="fact")
+    verdict = check(statement, {row.fact_id: row}, {}, world.lexicon)
     return "" if verdict.supported else verdict.reason
 
 
-def measure(seed: int = 0) -> dict[str, list[tuple[Case, str]]]:
-    """Runs everything: cases with the reason each was refused ("" = passed), under tuned, held_out and corrupted."""
+def measure(seed: int = 0, per_type: int = PER_TYPE) -> dict[str, list[tuple[Case, str]]]:
+    """Runs all: cases with the reason each was refused ("" = passed), by tuned, held_out and corrupted."""
     world = load_world()
-    wordings = tomllib.loads((Path(__file__).parent / "wordings.toml").read_text(encoding="utf-8"))
+    wordings = _wordings()
     both = {p: wordings["tuned"][p] + wordings["held_out"][p] for p in PREDICATES}
-    rules("grounding")
     sets: dict[str, Sequence[Case]] = {
         "tuned": list(faithful(world, wordings["tuned"], random.Random(seed))),
         "held_out": list(faithful(world, wordings["held_out"], random.Random(seed + 1))),
-        "corrupted": corrupted(world, both, random.Random(seed + 2)),
+        "corrupted": corrupted(world, both, random.Random(seed + 2), per_type),
     }
     return {name: [(c, passes(c, world)) for c in cases] for name, cases in sets.items()}
 
@@ -299,7 +301,8 @@ def _table(title: str, results: Sequence[tuple[Case, str]], caught: bool) -> Non
     for kind in [*kinds, "all"]:
         mine = [bool(reason) == caught for c, reason in results if kind in (c.kind, "all")]
         low, high = wilson(sum(mine), len(mine))
-        print(f"  {kind:22} {sum(mine):5}/{len(mine):<5} {100 * sum(mine) / len(mine):6.2f} %   [{100 * low:.2f}, {100 * high:.2f}]")
+        share = f"{100 * sum(mine) / len(mine):6.2f} %   [{100 * low:.2f}, {100 * high:.2f}]"
+        print(f"  {kind:22} {sum(mine):5}/{len(mine):<5} {share}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,56 @@
+"""Turn kinds and intents by table (tests/unit/data)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clarify.agent.turn_kind import intents, turn_kind
+from clarify.graph_schema.predicates import QUERIES
+
+DATA = Path(__file__).parent / "data"
+NAMES = (
+    "melanoma",
+    "psoriasis",
+    "nevus",
+    "dermatofibroma",
+    "rosacea",
+    "vitiligo",
+    "ringworm",
+    "eczema",
+    "basal cell",
+)
+
+
+def _rows(name: str) -> list[list[str]]:
+    return [line.split("\t") for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_table_is_long() -> None:
+    assert len(_rows("turns.tsv")) >= 80
+
+
+@pytest.mark.parametrize(("kind", "flags", "text"), _rows("turns.tsv"))
+def test_turn_kind(kind: str, flags: str, text: str) -> None:
+    """Flags: i has a picture, s the thread has a subject."""
+    mentions = [n for n in NAMES if n in text.lower()]
+    assert turn_kind(text, has_image="i" in flags, thread_has_subject="s" in flags, mentions=mentions) == kind
+
+
+@pytest.mark.parametrize(("wanted", "text"), _rows("intents.tsv"))
+def test_intents(wanted: str, text: str) -> None:
+    assert set(intents(text)) == set(wanted.replace("-", "").split())
+
+
+@given(st.text(max_size=200), st.booleans(), st.booleans())
+def test_any_text_has_a_kind(text: str, image: bool, subject: bool) -> None:
+    kind = turn_kind(text, has_image=image, thread_has_subject=subject)
+    assert (
+        kind == "medical"
+        if image
+        else kind in ("medical", "greeting", "thanks", "small_talk", "out_of_field", "unclear")
+    )
+    assert set(intents(text)) <= {*QUERIES, "identify"}
