@@ -76,7 +76,8 @@ def test_bad_input_is_one_line_and_exit_2(
 ) -> None:
     assert cli.run(["kg", *words]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and said in err and err.count("\n") == 1 and err.startswith("clarify: ")
+    [line] = [line for line in err.splitlines() if not line.startswith("... ")]  # progress, on a slow machine
+    assert out == "" and said in line and line.startswith("clarify: ")
 
 
 def test_a_graph_that_is_not_there_exits_3(

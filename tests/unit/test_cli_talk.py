@@ -73,7 +73,8 @@ def test_ask_prints_for_people_without_colour_off_a_terminal(
     assert cli.run(["ask", "What is a mole?"]) == 0
     out, err = capsys.readouterr()
     assert out == "Urgency   routine\nYou asked: What is a mole? [mel-def-1]\n"
-    assert err == "" and engine.opened == [(None, False)]
+    assert engine.opened == [(None, False)]
+    assert all(line.startswith("... ") for line in err.splitlines())
 
 
 def test_ask_json_is_one_answer_and_nothing_else_on_stdout(
