@@ -67,7 +67,12 @@ def out(*, stderr: bool = False) -> Console:
 
 def emit(value: Any) -> None:
     """Writes one JSON document on one line of stdout; pydantic models, also inside lists, are dumped."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:  # a query can compute NaN or infinity, which JSON does not have
+        loose = json.dumps(value, ensure_ascii=False, default=_plain)
+        text = json.dumps(json.loads(loose, parse_constant=lambda _: None), ensure_ascii=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -149,6 +150,11 @@ def test_any_other_line_is_itself(line: str) -> None:
 def test_nothing_printable_steers_a_terminal(text: str) -> None:
     shown = console.printable(text)
     assert len(shown) == len(text) and all(c.isprintable() or c in "\n\t" for c in shown)
+
+
+def test_numbers_that_json_does_not_have_become_null(capsys: pytest.CaptureFixture[str]) -> None:
+    console.emit({"rows": [{"a": math.nan, "b": [math.inf, 1.5]}]})
+    assert json.loads(capsys.readouterr().out) == {"rows": [{"a": None, "b": [None, 1.5]}]}
 
 
 def test_stdin_gives_one_json_line_per_text_in_order(
