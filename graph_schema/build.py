@@ -193,8 +193,7 @@ def build_graph(
     """Builds the embedded graph in a folder and publishes it.
 
     The database and its text index are written under temporary names and renamed; `manifest.json`, replaced
-    last, names
-    them, so that a reader sees the old graph or the new one.
+    last, names them, so that a reader sees the old graph or the new one.
 
     Args:
         path: Folder of the graph; made when absent.

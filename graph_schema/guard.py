@@ -1,10 +1,9 @@
 """Lets one plain read statement through and nothing else.
 
 Even a read-only embedded database runs `COPY … TO`, `LOAD FROM`, `INSTALL` and several statements per call,
-so text is
-checked before an engine sees it. Literals, quoted names and comments are taken out first; what is left must
-be ASCII
-(or letters that no engine could read as ASCII), start with a reading clause and hold no other clause word.
+so text is checked before an engine sees it. Literals, quoted names and comments are taken out first; what is
+left must be ASCII (or letters that no engine could read as ASCII), start with a reading clause and hold no
+other clause word.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _QUOTED = re.compile(
     r"""(?P<string>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|(?P<name>`(?:``|[^`])*`)|(?P<comment>//[^\n\r]*|/\*.*?\*/)""",
     re.DOTALL,
 )
-_TOKEN = re.compile(r"[^\W\d]\w*|\d[\w.]*\b|\.\.|\S")
+_TOKEN = re.compile(r"[^\W\d]\w*|\d\w*(?:\.\d\w*)?|\.\.|\S")
 _PARAMETER = re.compile(r"\$\s*(\w+)")
 _ESCAPE = re.compile(r"\\+u+([0-9a-fA-F]{4})|\\+U([0-9a-fA-F]{8})")
 # Placeholders that keep token boundaries: a string must not fuse two words, a quoted name must not look like
@@ -135,12 +134,13 @@ def _check_shape(tokens: list[str]) -> None:
 
 
 def _is_name(tokens: list[str], i: int) -> bool:
-    """Whether token `i` can only be a name: after `AS`, a label's `:`, `$`, or a property's dot."""
+    """Whether token `i` can only be a name: after `AS`, `:`, `$` or a property's dot, or a map key."""
     before = tokens[i - 1] if i else ""
     if before == ".":
         owner = tokens[i - 2] if i > 1 else ""
         return owner in (")", "]") or owner[:1].isalpha() or owner[:1] == "_"
-    return before in (":", "$") or before.upper() == "AS"
+    is_key = before in ("{", ",") and tokens[i + 1 : i + 2] == [":"]
+    return is_key or before in (":", "$") or before.upper() == "AS"
 
 
 def _check_words(tokens: list[str], calls: frozenset[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..errors import BadInput
 from .paths import load_query
 from .protocol import KnowledgeGraph, Link
-from .text import allowed_edits, normalise, rank_names, spans, telling
+from .text import noise, normalise, rank_names, spans, telling
 
 FLOOR = 0.8
 """Least score of a misspelt name. "keratosis" against "solar keratosis" scores 0.78: half is not enough."""
@@ -38,8 +38,7 @@ def link(
 
     Returns:
         Exact matches (several when the name is shared), else near ones best first, else an empty list. `how`
-        is one of
-        `curie`, `name`, `synonym`, `lay`, `abbreviation`, `misspelling`.
+        is one of `curie`, `name`, `synonym`, `lay`, `abbreviation`, `misspelling`.
 
     Raises:
         BadInput: Empty or longer than 200 characters.
@@ -65,8 +64,7 @@ def find_mentions(kg: KnowledgeGraph, text: str) -> list[Link]:
     """Finds the diseases that a sentence names.
 
     The longest name wins where names overlap. Words outside every exact name are then tried as misspellings.
-    Two-letter
-    abbreviations count only in capitals ("AK", not "ak").
+    Two-letter abbreviations count only in capitals ("AK", not "ak").
 
     Args:
         kg: The graph.
@@ -100,8 +98,7 @@ def find_mentions(kg: KnowledgeGraph, text: str) -> list[Link]:
         if j - i > 4 or taken & set(range(i, j)):
             continue
         part = [w for w, _, _ in words[i:j]]
-        # Both ends must be long enough to be misspelt: "the melanom" is the one word "melanom".
-        if any(allowed_edits(end) == 0 for end in (part[0], part[-1])) or not telling(part):
+        if noise(part[0]) or noise(part[-1]) or not telling(part):  # "the melanom" is the one word "melanom".
             continue
         best = rank_names(text[words[i][1] : words[j - 1][2]], near, 3)
         if best and best[0]["score"] >= MENTION_FLOOR:

@@ -129,6 +129,7 @@ def load_facts(folder: Path | None = None) -> FactBase:
     reader.check(files, sources)
     if reader.problems:
         raise BadFacts(reader.problems)
+    files.sort(key=lambda file: file.disease.slug)  # So that file names do not matter.
     return FactBase(tuple(files), sources)
 
 

@@ -61,14 +61,12 @@ def run_query(
         kg: The graph.
         name: A key of `QUERIES`.
         diseases: CURIEs or names, at least one. `differential` of one name returns all its differentials, of
-            several
-            those between them in both directions (a shared name may stand for several diseases).
+            several those between them in both directions (a shared name may stand for several diseases).
         limit: Most rows.
 
     Returns:
         Rows by the query's predicate order, then rank, then the order of the diseases, so that a limit keeps
-        the most
-        important rows of every disease.
+        the most important rows of every disease.
 
     Raises:
         BadInput: Unknown query, no disease or too many.

@@ -108,8 +108,7 @@ def similarity(query: Sequence[str], term: Sequence[str]) -> float:
     """Scores folded query words against folded term words in 0..1.
 
     A Dice coefficient weighted by word length. Every telling word of the query must be found in the term:
-    "uveal
-    melanoma" is not melanoma, a modifier that the term lacks means another disease.
+    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease.
     """
     left = list(term)
     matched = total = 0.0
@@ -133,6 +132,11 @@ def similarity(query: Sequence[str], term: Sequence[str]) -> float:
 
 def _weight(word: str) -> float:
     return 0.0 if word in _NOISE else len(word) * (0.2 if word in _GENERIC else 1.0)
+
+
+def noise(word: str) -> bool:
+    """Whether a folded word says nothing in a name: articles, prepositions."""
+    return word in _NOISE
 
 
 def telling(words: Sequence[str]) -> bool:

@@ -47,8 +47,7 @@ class LadybugKG(BaseStore):
     """A graph in one file, or in memory when `path` is None.
 
     Safe to use from several threads (a connection each) and after a fork (opened again in the child). One
-    process may
-    write; readers keep the snapshot they opened.
+    process may write; readers keep the snapshot they opened.
     """
 
     def __init__(

@@ -3,9 +3,10 @@
     python tests/neo4j/server.py [COMMAND ...]      default: pytest -m neo4j
 
 Uses the server that CLARIFY_TEST_NEO4J_URL names (with CLARIFY_TEST_NEO4J_USER, CLARIFY_TEST_NEO4J_PASSWORD,
-CLARIFY_TEST_NEO4J_DATABASE). Otherwise it fetches Neo4j Community with Maven into `.neo4j/` (once, 116 MB), starts it
-with authentication on a free port of 127.0.0.1, and stops it afterwards. Needs `mvn` (first time) and Java 17 or newer.
-The command sees CLARIFY_TEST_NEO4J=bolt://... and the variables above; tests that need a server then must run.
+CLARIFY_TEST_NEO4J_DATABASE). Otherwise it fetches Neo4j Community with Maven into `.neo4j/` (once, 116 MB),
+starts it with authentication on a free port of 127.0.0.1, and stops it afterwards. Needs `mvn` (first time) and
+Java 17 or newer. The command sees CLARIFY_TEST_NEO4J=bolt://... and the variables above; tests that need a
+server then must run.
 """
 
 from __future__ import annotations
@@ -76,7 +77,13 @@ def started() -> Iterator[dict[str, str]]:
         for name in "conf data logs run plugins import licenses lib".split():
             (home / name).mkdir()
         (home / "conf" / "neo4j.conf").write_text(CONFIG.format(port=port), encoding="utf-8")
-        command = [java, "-Xmx768m", *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS), "-cp", f"{JARS}/*"]
+        command = [
+            java,
+            "-Xmx768m",
+            *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
+            "-cp",
+            f"{JARS}/*",
+        ]
         command += ["org.neo4j.server.CommunityEntryPoint", f"--home-dir={home}", f"--config-dir={home}/conf"]
         log = (home / "console.log").open("wb")
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=home)
@@ -110,7 +117,9 @@ def log_in(server: subprocess.Popen[bytes], port: int, home: Path) -> str:
             socket.create_connection(("127.0.0.1", port), timeout=2).close()
             with GraphDatabase.driver(f"bolt://127.0.0.1:{port}", auth=("neo4j", "neo4j")) as driver:
                 with driver.session(database="system") as session:
-                    session.run("ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $new", new=password).consume()
+                    session.run(
+                        "ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $new", new=password
+                    ).consume()
             return password
         except (AuthError, DriverError, Neo4jError, OSError) as error:
             problem = error
