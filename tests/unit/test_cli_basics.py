@@ -170,7 +170,7 @@ def test_stdin_gives_one_json_line_per_text_in_order(
     console.answer_texts("-", "text", one, print, as_json=False)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == {"text": "one"} and lines[1] == {"text": "two\nlines"} and lines[4] == {"text": "five"}
-    assert "empty" in lines[2]["error"] and lines[3] == {"error": "no Try again."}
+    assert "empty" in lines[2]["error"] and lines[3] == {"error": "no. Try again."}
 
 
 def test_a_missing_part_ends_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
