@@ -243,7 +243,7 @@ class Guide:
             self._watch(text)
 
     def forced(self) -> list[int]:
-        """Tokens that must come next, spelled as the tokenizer spells them; they need not be chosen one by one.
+        """Tokens that must come next, as the tokenizer spells them; they need not be chosen one by one.
 
         The last one is left to the model: what follows it may belong to the same token.
         """
