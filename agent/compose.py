@@ -257,4 +257,5 @@ def _sources(answer: ClarifyAnswer) -> list[str]:
 
 
 def _how(decisions: Sequence[Decision]) -> str:
-    return " → ".join(d.reason for d in decisions if d.rule in _SHOWN and d.reason)
+    said = (f"{d.value} failed" if d.rule == "tool_failed" else d.reason for d in decisions if d.rule in _SHOWN)
+    return " → ".join(dict.fromkeys(filter(None, said)))

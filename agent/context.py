@@ -34,7 +34,7 @@ class Context:
     max_revisions: Annotated[
         int, Field(ge=0, le=3, description="Rewrites of unsupported statements in a turn.")
     ] = 1
-    max_rows: Annotated[int, Field(ge=1, le=50, description="Most facts that one query gives.")] = 12
+    max_rows: Annotated[int, Field(ge=1, le=50, description="Most facts that one query gives.")] = 6
     must_call: Annotated[
         bool, Field(description="Force the calls a turn needs; off only to measure the generalist alone.")
     ] = True

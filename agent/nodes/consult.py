@@ -16,6 +16,8 @@ from ..state import State, Work, decision, spent
 from ..view import model_view
 from .use_tools import toolbox
 
+TALK = frozenset({"greeting", "thanks", "small_talk", "out_of_field"})
+"""Kinds of turns in which nothing is looked up; a turn with a picture is never one of them."""
 MAX_CALLS = 4
 """Calls in one message; more are left out."""
 _log = logging.getLogger(__name__)
@@ -27,15 +29,17 @@ def consult(state: State, env: Env) -> dict[str, Any]:
     force = work.pop("force", "")
     left = work.get("counts", {}).get("tool_rounds", 0) < env.context.max_tool_rounds
     owed = must_calls(turn_of(state)) if env.context.must_call and left else ()
+    quiet = env.context.must_call and work.get("kind") in TALK
+    may_call = left and not quiet
     env.emit("choosing what to look up" if owed else "writing")
     try:
-        said = ask(state, env, (force or "auto") if left else "none", force)
+        said = ask(state, env, (force or "auto") if may_call else "none", force)
     except Exception as error:  # a model may fail in any way; the turn then ends with an honest refusal
         return {
             "work": {**work, "stop": no_model(error)},
             "decisions": [decision(work, "model_failed", "refuse", reason=str(error))],
         }
-    calls = _calls(said) if left else []
+    calls = _calls(said) if may_call else []
     chosen = {call["name"] for call in calls}
     if owed and not chosen & set(owed):
         return _insist(work, owed, force, str(said.text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from clarify.agent.answer import ClarifyAnswer
@@ -166,6 +167,13 @@ def test_what_stays_unsupported_is_removed_and_said_so(session: Make) -> None:
     assert answer.removed_statements == ["Melanoma is cured by ointment."]
     assert "One statement was left out" in answer.answer
     assert "ointment" not in answer.answer
+
+
+@pytest.mark.parametrize("text", ["Hello", "Thank you very much", "Who won the football match?"])
+def test_talk_calls_nothing_even_if_the_model_tries(session: Make, text: str) -> None:
+    eager = always(call("query_knowledge", query="treatment", diseases=["melanoma"]))
+    answer = session(eager, facts=(facts := Facts())).ask(text)
+    assert answer.tool_calls == [] and facts.asked == [] and answer.answer
 
 
 def test_greeting_and_out_of_field_call_nothing(session: Make) -> None:
