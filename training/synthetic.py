@@ -40,7 +40,7 @@ SKINS: dict[str, tuple[float, float, float]] = {
     "tan": (0.76, 0.60, 0.50),
     "brown": (0.55, 0.40, 0.34),
 }
-SURE, UNSURE, OUT_OF_SCOPE = 0, 1, 2  # seeds of the pictures in examples/
+SURE, UNSURE, LANDSCAPE, RASH = 91, 74, 3, 10  # seeds of the pictures in examples/
 STRUCTURES: tuple[str, ...] = ("network", "dots", "veil", "vessels", "scale", "cysts", "hair")
 
 
@@ -344,8 +344,8 @@ def write_examples(folder: Path) -> None:
     for name, seed in (("sure", SURE), ("unsure", UNSURE)):
         drawn = draw_lesion(random_spec(np.random.default_rng(seed)), seed)
         drawn.picture.save(folder / f"{name}.png", optimize=True)
-    landscape = LEARNT["landscape"](np.random.default_rng(OUT_OF_SCOPE), (450, 600))
-    landscape.save(folder / "out_of_scope.png", optimize=True)
+    for name, family, seed in (("out_of_scope", "landscape", LANDSCAPE), ("rash_photo", "rash", RASH)):
+        LEARNT[family](np.random.default_rng(seed), (450, 600)).save(folder / f"{name}.png", optimize=True)
 
 
 def main() -> None:
@@ -354,7 +354,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder for sure.png, unsure.png, out_of_scope.png"
+        "--out", type=Path, required=True, help="folder for the pictures"
     )
     write_examples(parser.parse_args().out)
 

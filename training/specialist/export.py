@@ -86,26 +86,36 @@ def looks(reader: Reader, side: Split) -> tuple[np.ndarray, np.ndarray]:
     return both[:, 0], both[:, 1]
 
 
-def choose_power(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> float:
-    """How far to go back to real class frequencies: the best accuracy plus balanced accuracy on validation.
+def choose_power(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, give: float = 0.015) -> float:
+    """How far to go back to real class frequencies, judged on validation.
 
     Args:
         logits: (n, classes) of the first look.
         labels: (n,).
         counts: training pictures of each class.
+        give: balanced accuracy that may be given up.
+
+    Returns:
+        The power of least surprise among those within ``give`` of the best balanced accuracy.
     """
-    best, best_power = -1.0, 0.0
+    tried = []
     for power in (0.0, 0.25, 0.5, 0.75, 1.0):
-        fitted = fit_probabilities(logits, logits, labels, prior_offset(counts, power))
-        probs = calibration.probabilities(logits, fitted["temperature"], prior_offset(counts, power))
-        accuracy, balanced = float((probs.argmax(1) == labels).mean()), balanced_accuracy(probs, labels)
-        report = {"power": power, "val_accuracy": round(accuracy, 4), "val_balanced": round(balanced, 4),
-                  "val_nll": round(negative_log_likelihood(probs, labels), 4),
-                  "val_ece": round(calibration.calibration_error(probs, labels), 4)}  # fmt: skip
+        offset = prior_offset(counts, power)
+        fitted = fit_probabilities(logits, logits, labels, offset)
+        probs = calibration.probabilities(logits, fitted["temperature"], offset)
+        report = {
+            "power": power,
+            "val_accuracy": round(float((probs.argmax(1) == labels).mean()), 4),
+            "val_balanced": round(balanced_accuracy(probs, labels), 4),
+            "val_nll": round(negative_log_likelihood(probs, labels), 4),
+            "val_ece": round(calibration.calibration_error(probs, labels), 4),
+        }
         print(json.dumps(report), flush=True)
-        if accuracy + balanced > best:
-            best, best_power = accuracy + balanced, power
-    return best_power
+        tried.append(report)
+    best = max(one["val_balanced"] for one in tried)
+    return min((one for one in tried if one["val_balanced"] >= best - give), key=lambda one: one["val_nll"])[
+        "power"
+    ]
 
 
 def scope_head(reader: Reader, train: Split, val: Split, pictures: int, each: int, seed: int) -> ScopeHead:
