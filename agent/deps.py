@@ -55,6 +55,7 @@ class Deps:
         knowledge: Gives the knowledge graph.
         lexicon: Gives the names that grounding reads statements with.
         images: Keeps the pictures of conversations.
+        profile: The generalist of a run that names none; decides which system prompt it reads.
     """
 
     generalist: Callable[[str], BaseChatModel]
@@ -62,6 +63,7 @@ class Deps:
     knowledge: Callable[[], Knowledge]
     lexicon: Callable[[], Lexicon]
     images: ImageStore
+    profile: str = "nano"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def default_deps(settings: Settings | None = None, *, any_profile: bool = False)
         knowledge=knowledge,
         lexicon=Lazy(lambda: _lexicon(knowledge().kg, specialist)),
         images=images,
+        profile=chosen.profile,
     )
 
 

@@ -13,6 +13,11 @@ def prompt(name: str) -> str:
     return files(__package__.rpartition(".")[0]).joinpath(f"prompts/{name}.txt").read_text("utf-8").strip()
 
 
+def system_prompt(profile: str) -> str:
+    """The system prompt of a profile: nano was trained with its own, short one."""
+    return prompt("system_nano" if profile == "nano" else "system")
+
+
 @cache
 def _refusals() -> dict[str, str]:
     pairs = (line.partition(": ") for line in prompt("refusals").splitlines() if line)

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from .prompts import prompt
-
 TURNS_BEFORE = 3
 
 
-def model_view(messages: Sequence[BaseMessage], turns_before: int = TURNS_BEFORE) -> list[BaseMessage]:
+def model_view(messages: Sequence[BaseMessage], system: str, turns_before: int = TURNS_BEFORE) -> list[BaseMessage]:
     """Cuts and cleans a conversation for the model.
 
     Answers for people are replaced by the drafts they were rendered from; system messages of clients are left
@@ -25,7 +23,7 @@ def model_view(messages: Sequence[BaseMessage], turns_before: int = TURNS_BEFORE
         for message in messages[first:]
         if isinstance(message, HumanMessage | AIMessage | ToolMessage) and not _cut_short(message, answered)
     ]
-    return [SystemMessage(prompt("system")), *shown]
+    return [SystemMessage(system), *shown]
 
 
 def _cut_short(message: BaseMessage, answered: set[str]) -> bool:

@@ -12,6 +12,7 @@ from langchain_core.messages.tool import ToolCall
 from ...errors import ClarifyError
 from ..deps import Env
 from ..must_calls import MAX_TRIES, must_calls, turn_of
+from ..prompts import system_prompt
 from ..state import State, Work, decision, spent
 from ..view import model_view
 from .use_tools import toolbox
@@ -61,7 +62,7 @@ def ask(state: State, env: Env, choice: str, force: str = "") -> AIMessage:
     """
     model = env.deps.generalist(env.context.profile)
     bound = model.bind_tools(toolbox(state, env, force), tool_choice=choice)
-    said = bound.invoke(model_view(state["messages"]), env.config)
+    said = bound.invoke(model_view(state["messages"], system_prompt(env.context.profile or env.deps.profile)), env.config)
     assert isinstance(said, AIMessage)
     return said
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessor
 
 PICTURE_SIZE = 64
-LAYERS = 6
+LAYERS, WIDTH = 5, 192
 
 
 def config(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int) -> Idefics3Config:
@@ -23,11 +23,11 @@ def config(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id
         },
         text_config={
             "model_type": "llama",
-            "hidden_size": 256,
-            "intermediate_size": 704,
+            "hidden_size": WIDTH,
+            "intermediate_size": 512,
             "num_hidden_layers": LAYERS,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 3,
             "vocab_size": vocab_size,
             "max_position_embeddings": 4096,
             "rms_norm_eps": 1e-5,

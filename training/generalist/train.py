@@ -1,6 +1,10 @@
 """Trains nano from nothing on made-up dialogues.
 
     python -m clarify.training.generalist.train --data SHARED_DATA --pictures runs/pictures.npz --minutes 60
+    torchrun --nproc-per-node 2 -m clarify.training.generalist.train ... --threads 1
+
+The second form averages the gradients of two processes: on a busy machine two processes that meet once a step wait far
+less than two threads that meet in every operation.
 
 Batches are made on the fly from `(seed, step)`, so no dialogue is seen twice and a resumed run goes on
 where it stopped.
@@ -11,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -30,7 +36,7 @@ FACTS = Path(__file__).parents[2] / "graph_schema" / "facts"
 
 
 def batches(
-    maker: DialogueMaker, tokenizer: Tokenizer, seed: int, start: int, tokens: int, longest: int
+    maker: DialogueMaker, tokenizer: Tokenizer, seed: str, start: int, tokens: int, longest: int
 ) -> Iterator[list[Encoded]]:
     """Yields batches of about `tokens` padded tokens; dialogues of like length stand together."""
     system = system_text()
@@ -107,6 +113,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10**9)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        dist.init_process_group("gloo")
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -116,12 +125,15 @@ def main() -> None:
     maker = DialogueMaker("train", names, load_phrases(FACTS), labels, bank)
     held_back = DialogueMaker("test", names, [], labels, bank)
     path = args.out / "tokenizer.json"
-    if not path.exists():
+    if rank == 0 and not path.exists():
         texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(6000))
         train_tokenizer(corpus(texts, system_text()), args.vocab).save(str(path))
+    if world > 1:
+        dist.barrier()
     tokenizer = Tokenizer.from_file(str(path))
     ids = {token: tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")}
     model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"])
+    model.set_attn_implementation("eager")  # at these lengths 1.1 to 1.2 times as fast on a CPU as the fused kernel
     optims = optimizers(model, args.lr, not args.adamw)
 
     used, step, seen = 0.0, 0, 0
@@ -134,13 +146,13 @@ def main() -> None:
         used, step, seen = state["used"], state["step"], state["seen"]
     test = [
         collate(b, bank)
-        for b, _ in zip(batches(held_back, tokenizer, 999, 0, 8192, 1400), range(6), strict=False)
+        for b, _ in zip(batches(held_back, tokenizer, "held back", 0, 8192, 1400), range(6), strict=False)
     ]
     decoder = model.model.text_model
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")
     losses: list[float] = []
     last = time.time()
-    for batch in batches(maker, tokenizer, args.seed, step, args.tokens, args.longest):
+    for batch in batches(maker, tokenizer, f"{args.seed}.{rank}", step, args.tokens, args.longest):
         progress = used / (60 * args.minutes)
         if progress >= 1 or step >= args.steps:
             break
@@ -151,15 +163,16 @@ def main() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             loss = answer_loss(model, *tensors, decoder)
         loss.backward()
+        now = time.time()
+        used = average(model, used + now - last)
+        last = now
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optim in optims:
             optim.step()
             optim.zero_grad(set_to_none=True)
         losses.append(loss.item())
-        step, seen = step + 1, seen + int(tensors[0].numel())
-        now = time.time()
-        used, last = used + now - last, now
-        if step % 100 == 0:
+        step, seen = step + 1, seen + world * int(tensors[0].numel())
+        if step % 100 == 0 and rank == 0:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 held = sum(answer_loss(model, *t, decoder).item() for t in test) / len(test)
             row = {
@@ -173,9 +186,30 @@ def main() -> None:
             print(line, flush=True)
             log.write(line + "\n")
             log.flush()
-        if step % 500 == 0:
+        if step % 500 == 0 and rank == 0:
             save(checkpoint, model, optims, used, step, seen)
-    save(checkpoint, model, optims, used, step, seen)
+    if rank == 0:
+        save(checkpoint, model, optims, used, step, seen)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def average(model: torch.nn.Module, used: float) -> float:
+    """Averages the gradients, and the seconds used, over all processes; returns the seconds."""
+    if not dist.is_initialized():
+        return used
+    for parameter in model.parameters():
+        if parameter.grad is None:  # no picture in this process's batch
+            parameter.grad = torch.zeros_like(parameter)
+    held = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in held] + [torch.tensor([used])])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    start = 0
+    for gradient in held:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
+    return float(flat[-1])
 
 
 def save(
