@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..graph_schema.predicates import PREDICATES
 from ..graph_schema.protocol import FactRow
 from .findings import Verdict
 from .lexicon import English, Item, Lexicon, english, matches, rewritten
@@ -209,7 +210,8 @@ def _wrong_relation(frame: list[str], predicate: str) -> str:
     weak: list[frozenset[str]] = []
     for pattern, fits, is_weak in known.cues:
         left, n = pattern.subn(_without_words, left)
-        (weak if is_weak else strong).extend([fits] * n)
+        if len(fits) < len(PREDICATES):  # a cue that fits every relation only explains its words
+            (weak if is_weak else strong).extend([fits] * n)
     if not all(predicate in fits for fits in strong):
         return f"it states another relation than '{predicate}'"
     if predicate == "avoid":
@@ -235,8 +237,9 @@ def _without_words(match: re.Match[str]) -> str:
 
 _AFTER = r"(?: of| to| for| towards?| with| in| a| an| the| it being)*"
 _BEFORE_FOIL = (
-    "unlike|rather than|instead of|in contrast(?: to| with)?|compared(?: to| with)?|from|against|not|over"
-    "|than|as opposed to|versus|vs|and not"
+    "unlike|rather than"
+    "|instead of|in contrast(?: to| with)?|(?:compared|in comparison)(?: to| with)?|from|against"
+    "|not|over|than|as opposed to|versus|vs|and not"
 )
 _FOIL = re.compile(rf"\b(?:{_BEFORE_FOIL}){_AFTER} (?=[SD]\b)")
 

@@ -25,6 +25,7 @@ SPECIALIST = "specialist:"
 _CITES = re.compile(r"\[([^\[\]]*)\]")
 _ID = re.compile(r"^[\w:.\-/]+$")
 _SENTENCE_END = re.compile(r"(?<=[a-z)%\]\d][.!?])((?:\s*\[[^\[\]]*\])*)\s+(?=[^\s\[\]a-z])|\n+")
+_NUMBER = re.compile(r"\d\s*(?:%|per ?cent)")
 _ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|approx|etc|dr|vs|no|fig)\.$", re.IGNORECASE)
 
 
@@ -136,7 +137,7 @@ def check(
     if unknown:
         return Verdict(False, f"{unknown[0]} was not retrieved")
     if not cited:
-        bad = claims(statement.text, lexicon)
+        bad = bool(_NUMBER.search(statement.text)) or claims(statement.text, lexicon)
         return Verdict(not bad, "a medical statement without a citation" if bad else "")
     looked = [c for c in cited if c in findings]
     facts = [rows[c] for c in cited if c in rows]
@@ -190,18 +191,26 @@ def review(
     *,
     sure: Mapping[str, bool] | None = None,
 ) -> Review:
-    """Checks a whole draft; "it" is followed from statement to statement."""
+    """Checks a whole draft; "it" is followed from statement to statement.
+
+    An uncited per cent is held against the picture last spoken of.
+    """
     statements = parse_statements(draft, lexicon) if isinstance(draft, str) else list(draft)
     kept: list[Statement] = []
     removed: list[tuple[Statement, str]] = []
     topic: frozenset[str] = frozenset()
+    looked = ""
     for statement in statements:
+        if not statement.citations and _NUMBER.search(statement.text) and (looked or findings):
+            cite = looked or list(findings)[-1]
+            statement = Statement(text=statement.text, citations=[cite], kind="finding")
         verdict = check(statement, rows, findings, lexicon, sure=sure, antecedent=topic)
         if not verdict.supported:
             removed.append((statement, verdict.reason))
             continue
         if not any(statement.text == k.text for k in kept):
             kept.append(statement)
+        looked = next((c for c in statement.citations if c in findings), looked)
         topic = _topic(statement, rows, findings, lexicon) or topic
     return Review(kept, removed, _coverage(kept, rows, findings))
 

@@ -38,7 +38,7 @@ def patient_context(text: str, given: Mapping[str, Any] | None = None) -> dict[s
 
     Args:
         text: The user's words.
-        given: Fields of an input form; they win over the words.
+        given: An input form or earlier turns; its `age` and `sex` win over the words, the rest is older.
 
     Returns:
         Any of `age` (years), `sex` ("female", "male"), `site` (as said), `duration` (as said), `changed`,
@@ -59,8 +59,8 @@ def patient_context(text: str, given: Mapping[str, Any] | None = None) -> dict[s
     if duration:
         found["duration"] = duration
     found |= _does(words)
-    found |= {k: v for k, v in (given or {}).items() if v is not None and v != ""}
-    return found
+    known = {k: v for k, v in (given or {}).items() if v is not None and v != ""}
+    return {**known, **found, **{k: v for k, v in known.items() if k in ("age", "sex")}}
 
 
 def _value(number: str) -> float:

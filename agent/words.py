@@ -35,8 +35,8 @@ _SYMBOLS = (
 )
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[%°]")
 _DERIVED = frozenset(
-    " s es ed d ing ion ions ation ations ative ive al ally ity ic ical y e er ers or ous ment ments ant ance "
-    "ary ar ize ized tion tic ability able".split(" ")
+    " s es ed d ing ion ions ation ations ative ive al ally ity ic ical y e er ers or ous ment ments ant "
+    "ance ary ar ize ized tion tic ability able".split(" ")
 )
 
 
@@ -132,7 +132,7 @@ def tokenise(text: str) -> list[Token]:
 
 @lru_cache(maxsize=65536)
 def same_word(a: str, b: str) -> bool:
-    """Whether two stems are one word, up to derivation: "ulcer", "ulceration"; not "painful", "painless"."""
+    """Whether two stems are one word up to derivation: "ulcer", "ulceration"; not "painful", "painless"."""
     if a == b:
         return True
     if a[0].isdigit() or b[0].isdigit() or min(len(a), len(b)) < 5:

@@ -100,7 +100,7 @@ def relation(row: FactRow) -> str:
 
 def _turned(obj: str) -> str:
     """Says "A and B" as "B and A", where nothing else hangs on the order."""
-    if re.search(r"\b(?:than|with|of|in|to|from|on|by|for|at|or)\b", obj):
+    if re.search(r"\b(?:than|with|of|in|to|from|on|by|for|at|or|between|\d+)\b", obj):
         return obj
     return re.sub(r"^([\w\- ]+) and ([\w\- ]+)$", r"\2 and \1", obj)
 
@@ -157,7 +157,7 @@ def _negate(text: str, row: FactRow) -> str:
     for old, new in table["permit" if relation(row) == "avoid" else "deny"]:
         at = hidden.find(old)
         if at >= 0:
-            return text[:at] + new + text[at + len(old) :]
+            return f"{text[:at]}{new}{text[at + len(old) :]}"
     return "" if relation(row) == "avoid" else f"It is not true that {text}"
 
 
@@ -179,8 +179,7 @@ def corrupted(
     drugs = _wordings()["corrupt"]["drugs"].split()
 
     def wording(row: FactRow, of: str = "") -> str:
-        template: str = rng.choice(wordings[of or relation(row)])
-        return template
+        return str(rng.choice(wordings[of or relation(row)]))
 
     def number(obj: str) -> str:
         found = list(re.finditer(r"\d+(?:\.\d+)?", obj))

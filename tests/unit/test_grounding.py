@@ -53,7 +53,8 @@ ROWS = {
     )
 }
 SEEN = Finding(
-    tool="specialist", image="img1", label="mel", curie="DOID:1909", confidence=0.714, prediction_set=["mel", "nv"],
+    tool="specialist", image="img1", label="mel", curie="DOID:1909", confidence=0.714,
+    prediction_set=["mel", "nv"],
     probabilities={"mel": 0.714, "nv": 0.21, "bcc": 0.05, "df": 0.026},
 )  # fmt: skip
 UNSEEN = Finding(tool="specialist", image="img2", in_scope=False)
@@ -84,7 +85,8 @@ def _check(text: str, *, sure: bool = False) -> Verdict:
         "The picture fits melanoma best; a nevus cannot be ruled out from it. [specialist:img1]",
         "Melanoma is most likely with 71 %, followed by melanocytic nevus with 21 %. [specialist:img1]",
         "This picture is not dermoscopy of a skin lesion, so I cannot classify it. [specialist:img2]",
-        "Melanoma is caused by ultraviolet damage and can lead to spread to lymph nodes. [mel-cause-1, mel-comp-1]",
+        "Melanoma is caused by ultraviolet damage and can lead to spread to lymph nodes. "
+        "[mel-cause-1, mel-comp-1]",
         "Hello, how can I help you?",
         "I do not know how melanoma is treated.",
         "Please have it seen by a dermatologist.",
@@ -139,7 +141,10 @@ def test_unsupported(text: str) -> None:
 
 
 def test_statements_and_their_citations() -> None:
-    text = "- Melanoma is first treated with X. [mel-treat-1]\nIt can spread [mel-comp-1]. A nevus [a-1; b-2] may not. Hi!"
+    text = (
+        "- Melanoma is first treated with X. [mel-treat-1]\n"
+        "It can spread [mel-comp-1]. A nevus [a-1; b-2] may not. Hi!"
+    )
     assert [(s.text, s.citations, s.kind) for s in parse_statements(text, LEXICON)] == [
         ("Melanoma is first treated with X.", ["mel-treat-1"], "fact"),
         ("It can spread.", ["mel-comp-1"], "fact"),
@@ -167,8 +172,10 @@ def test_free_text_under_a_citation_is_refused_or_repeats_the_row(text: str, fac
 
 def test_review_follows_it_and_counts_coverage() -> None:
     draft = (
-        "Melanoma is first treated with wide excision. [mel-treat-2]\nIt can lead to spread to lymph nodes. [mel-comp-1]\n"
-        "It is first treated with calcipotriol. [pso-treat-1]\nMelanoma is first treated with wide excision. [mel-treat-2]"
+        "Melanoma is first treated with wide excision. [mel-treat-2]\n"
+        "It can lead to spread to lymph nodes. [mel-comp-1]\n"
+        "It is first treated with calcipotriol. [pso-treat-1]\n"
+        "Melanoma is first treated with wide excision. [mel-treat-2]"
     )
     rows = {k: ROWS[k] for k in ("mel-treat-2", "mel-comp-1", "pso-treat-1", "mel-cause-1")}
     out = review(draft, rows, {}, LEXICON)
@@ -176,6 +183,21 @@ def test_review_follows_it_and_counts_coverage() -> None:
     assert [s.citations for s, _ in out.removed] == [["pso-treat-1"]]
     assert out.coverage == 0.5
     assert review("Hello!", {}, {}, LEXICON).coverage == 1.0
+
+
+def test_an_uncited_number_is_held_against_the_finding() -> None:
+    sure = {"specialist:img1": False}
+    good = review(
+        "The picture fits melanoma best. [specialist:img1]\nAt 71 %, this is unsure.",
+        {},
+        FINDINGS,
+        LEXICON,
+        sure=sure,
+    )
+    assert [s.citations for s in good.kept] == [["specialist:img1"], ["specialist:img1"]]
+    bad = review("At 52 %, this is unsure.", {}, {"specialist:img1": SEEN}, LEXICON, sure=sure)
+    assert not bad.kept
+    assert review("It helps 90 % of people.", {}, {}, LEXICON).kept == []
 
 
 def test_what_counts_as_a_claim() -> None:

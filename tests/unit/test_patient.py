@@ -36,9 +36,10 @@ def test_words(text: str, wanted: dict[str, Any]) -> None:
     assert patient_context(text) == wanted
 
 
-def test_a_form_wins_over_the_words() -> None:
-    assert patient_context("I am 45 years old, it itches", {"age": 46, "sex": "", "site": "nose"}) == {
-        "age": 46, "site": "nose", "itches": True,
+def test_a_form_wins_for_age_and_sex_and_the_words_for_what_is_newer() -> None:
+    before = {"age": 46, "sex": "", "site": "nose", "bleeds": False, "other": "kept"}
+    assert patient_context("I am 45 years old, now it bleeds and itches", before) == {
+        "age": 46, "site": "nose", "bleeds": True, "itches": True, "other": "kept",
     }  # fmt: skip
 
 
