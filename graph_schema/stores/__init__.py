@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import KGUnavailable
+from .base import BaseStore, Limits
 
 if TYPE_CHECKING:
-    from .base import BaseStore, Limits
     from .ladybug_store import LadybugKG
 
 SCHEMES = ("bolt://", "bolt+s://", "bolt+ssc://", "neo4j://", "neo4j+s://", "neo4j+ssc://")
 _REBUILD = "Build the graph again with `clarify kg build`."
 _PUBLISH_RETRIES = 3
+_OPENING = Limits(timeout_s=60.0)  # Counting what a file holds may wait for a busy machine.
 
 
 def open_graph(
@@ -131,7 +132,7 @@ def _open_checked(folder: Path, manifest: dict[str, Any], limits: Limits | None)
 
     if manifest["engine"] != engine_version():
         raise KGUnavailable(f"the graph in {folder} was built by {manifest['engine']}.", hint=_REBUILD)
-    kg = LadybugKG(folder / manifest["graph"], terms=folder / manifest["terms"], limits=limits)
+    kg = LadybugKG(folder / manifest["graph"], terms=folder / manifest["terms"], limits=_OPENING)
     # A damaged log is dropped silently by the engine, so what is there is compared with what was published.
     nodes = kg.query("MATCH (n) RETURN count(n) AS n")[0]["n"]
     relationships = kg.query("MATCH ()-[r]->() RETURN count(r) AS n")[0]["n"]
@@ -139,4 +140,5 @@ def _open_checked(folder: Path, manifest: dict[str, Any], limits: Limits | None)
     if (nodes, relationships, graph_version(kg)) != expected:
         kg.close()
         raise KGUnavailable(f"the graph in {folder} does not hold what was published.", hint=_REBUILD)
+    kg.use_limits(limits or Limits())
     return kg

@@ -29,7 +29,7 @@ class Limits:
         max_bytes: Bytes of the rows as JSON.
     """
 
-    timeout_s: float = 10.0
+    timeout_s: float = 20.0
     max_rows: int = 50_000
     max_bytes: int = 16_000_000
 

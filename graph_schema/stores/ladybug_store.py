@@ -166,6 +166,11 @@ class LadybugKG(BaseStore):
     def _candidates(self, words: Sequence[str], limit: int) -> list[str]:
         return self._terms.candidates(words, limit)
 
+    def use_limits(self, limits: Limits) -> None:
+        """Changes the bounds of reads, also for the calling thread's open connection."""
+        self.limits = limits
+        self._connection().set_query_timeout(int(limits.timeout_s * 1000))
+
     def checkpoint(self) -> None:
         """Writes the log into the database file, so that it can be moved."""
         self._write("CHECKPOINT", {})

@@ -4,7 +4,7 @@
 
 Uses the server that CLARIFY_TEST_NEO4J_URL names (with CLARIFY_TEST_NEO4J_USER, CLARIFY_TEST_NEO4J_PASSWORD,
 CLARIFY_TEST_NEO4J_DATABASE). Otherwise it fetches Neo4j Community with Maven into `.neo4j/` (once, 116 MB),
-starts it with authentication on a free port of 127.0.0.1, and stops it afterwards. Needs `mvn` (first time) and
+starts it with authentication on a free port of 127.0.0.1, stops it afterwards. Needs `mvn` (first time) and
 Java 17 or newer. The command sees CLARIFY_TEST_NEO4J=bolt://... and the variables above; tests that need a
 server then must run.
 """
@@ -27,7 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 JARS = ROOT / ".neo4j" / "lib-5.26.21"
-START_TIMEOUT_S = 420  # 4 s on an idle machine; far more beside a training
+START_TIMEOUT_S = 900  # 4 s on an idle machine; minutes beside a training
 FETCH_TIMEOUT_S = 900
 COMMAND_TIMEOUT_S = 1800
 OPENS = ("java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch")
