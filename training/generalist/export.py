@@ -76,9 +76,38 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     processor.save_pretrained(out)
     weights = out / "model.safetensors"
     facts |= {"bytes": weights.stat().st_size}
+    facts |= {"parameters": sum(p.numel() for p in model.parameters())}
     manifest = {"files": {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return facts
+
+
+def write_card(out: Path, facts: dict[str, float], metrics: Path) -> None:
+    """Writes `MODEL_CARD.md`: how the weights came to be and what `clarify.bench.generalist` measured."""
+    sha256 = json.loads((out / "manifest.json").read_text("utf-8"))["files"]["model.safetensors"]
+    card = (Path(__file__).parent / "card.md").read_text("utf-8")
+    command = (
+        "torchrun --nproc-per-node 2 -m clarify.training.generalist.train --data PATH "
+        f"--pictures runs/pictures.npz --minutes {facts['minutes']:.0f} --tokens 4096 --threads 1"
+    )
+    lines = [
+        "---",
+        "name: clarify-nano",
+        "task: image-text-to-text",
+        "license: cc-by-nc-4.0",
+        "library: transformers",
+        "data: made-up dialogues; HAM10000 at 200x150 (clean_split train and val); drawn pictures",
+        f"command: {command}",
+        *(f"{key}: {value}" for key, value in facts.items()),
+        "seed: 0",
+        f"sha256: {sha256}",
+        "metrics:",
+    ]
+    for group, table in json.loads(metrics.read_text("utf-8")).items():
+        lines.append(f"  {group}:")
+        lines += [f"    {name}: {{hits: {m['hits']}, n: {m['n']}}}" for name, m in table.items()]
+    text = "\n".join([*lines, "---", card.format(parameters=facts["parameters"] / 1e6)])
+    (out / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -89,8 +118,14 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/nano"))
     parser.add_argument("--out", type=Path, default=Path("weights/nano"))
     parser.add_argument("--full", action="store_true", help="bfloat16 instead of NF4")
+    parser.add_argument(
+        "--metrics", type=Path, help="write the model card with what the bench wrote to --json"
+    )
     args = parser.parse_args()
-    print(json.dumps(export(args.run, args.out, quantize=not args.full)))
+    facts = export(args.run, args.out, quantize=not args.full)
+    if args.metrics:
+        write_card(args.out, facts, args.metrics)
+    print(json.dumps(facts))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m clarify.training.generalist.train --data SHARED_DATA --pictures runs/pictures.npz --minutes 60
     torchrun --nproc-per-node 2 -m clarify.training.generalist.train ... --threads 1
 
-The second form averages the gradients of two processes: on a busy machine two processes that meet once a step wait far
-less than two threads that meet in every operation.
+The second form averages the gradients of two processes: on a busy machine two processes that meet once a step
+wait far less than two threads that meet in every operation.
 
 Batches are made on the fly from `(seed, step)`, so no dialogue is seen twice and a resumed run goes on
 where it stopped.
@@ -133,7 +133,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(path))
     ids = {token: tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")}
     model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"])
-    model.set_attn_implementation("eager")  # at these lengths 1.1 to 1.2 times as fast on a CPU as the fused kernel
+    model.set_attn_implementation("eager")  # on a CPU 1.1 to 1.2 times as fast as the fused kernel here
     optims = optimizers(model, args.lr, not args.adamw)
 
     used, step, seen = 0.0, 0, 0

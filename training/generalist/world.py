@@ -35,7 +35,7 @@ def _is_test(name: str) -> bool:
 
 
 def load_names(data: Path | None) -> dict[str, list[str]]:
-    """Reads real disease and compound names (Disease Ontology, Hetionet; both CC0) to rename made-up things with.
+    """Reads real names (Disease Ontology, Hetionet; both CC0) to rename made-up things with.
 
     Args:
         data: The folder with `disease_ontology/` and `hetionet_subset/`, or None for invented names only.
@@ -125,7 +125,7 @@ class World:
         return None
 
     def disease_name(self) -> str:
-        """Draws a disease name: real (renamed facts) or invented, sometimes with an adjective or an abbreviation."""
+        """Draws a disease name: real (with other facts), invented, or an abbreviation."""
         roll = self.rng.random()
         if roll < 0.55:
             name = self._real("disease")
@@ -207,7 +207,7 @@ class World:
         return found[:limit]
 
     def _canonical(self, asked: str) -> list[str]:
-        """The nodes an asked name stands for: itself, or sometimes a synonym's node, or the two nodes of one label."""
+        """What an asked name stands for: itself, sometimes a synonym, or the two nodes of one label."""
         if asked not in self._nodes:
             count = self.rng.choices((0, 1, 2), (0.87, 0.08, 0.05))[0]
             self._nodes[asked] = [self.disease_name() for _ in range(count)] or [asked]
