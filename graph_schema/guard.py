@@ -35,6 +35,9 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 _TOKEN = re.compile(r"[^\W\d]\w*|\d\w*(?:\.\d\w*)?|\.\.|\S")
+_RELATIONSHIP = re.compile(r"-\s*\[[^\]]*\]\s*-")
+_PRODUCT = re.compile(r"\^|[\w)\]]\s*\*\s*[\w($]")
+_MAKERS = frozenset("TOINTEGER TOFLOAT CAST POW POWER EXP FACTORIAL HASH TIMESTAMP".split())
 _PARAMETER = re.compile(r"\$\s*(\w+)")
 _ESCAPE = re.compile(r"\\+u+([0-9a-fA-F]{4})|\\+U([0-9a-fA-F]{8})")
 # Placeholders that keep token boundaries: a string must not fuse two words, a quoted name must not look like
@@ -76,7 +79,7 @@ def check(text: str, *, calls: frozenset[str] = frozenset()) -> Checked:
     if not tokens or tokens[0].upper() not in _STARTS | ({"CALL"} if calls else set()):
         raise CypherRefused("a read must start with MATCH, OPTIONAL MATCH, UNWIND, WITH or RETURN")
     _check_words(tokens, calls)
-    _check_functions(tokens)
+    _check_functions(tokens, skeleton)
     return Checked(skeleton, parameters)
 
 
@@ -164,7 +167,7 @@ def _dotted(tokens: list[str], i: int) -> str:
     return "".join(parts).lower()
 
 
-def _check_functions(tokens: list[str]) -> None:
+def _check_functions(tokens: list[str], skeleton: str) -> None:
     generates = False
     for i, token in enumerate(tokens[:-1]):
         if tokens[i + 1] != "(" or not token.isidentifier():
@@ -181,7 +184,8 @@ def _check_functions(tokens: list[str]) -> None:
     # A generator's time is spent inside one operator, where engines do not look at the clock.
     if generates:
         numbers = [t for t in tokens if t[0].isdigit()]
-        if any(not n.isdigit() or int(n) > MAX_RANGE for n in numbers) or {"^"} & set(tokens):
+        computed = _PRODUCT.search(_RELATIONSHIP.sub("", skeleton)) or _MAKERS & {t.upper() for t in tokens}
+        if computed or any(not n.isdigit() or int(n) > MAX_RANGE for n in numbers):
             raise CypherRefused(f"range, lpad, rpad and repeat only with whole numbers up to {MAX_RANGE}")
 
 
