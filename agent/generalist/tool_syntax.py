@@ -28,6 +28,7 @@ class ToolSyntax:
         strict: An opening without a readable call is an invalid call; otherwise it is prose.
         padded: Strings may start with a space, so that a word has the same tokens as in a sentence; it is
             taken off.
+        partial: What may yet become an opening, at the end of a text; by default a start of `begin`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ToolSyntax:
     bare: bool = False
     strict: bool = True
     padded: bool = False
+    partial: re.Pattern[str] | None = None
 
 
 _TAG = {
@@ -61,10 +63,12 @@ FAMILIES: dict[str, ToolSyntax] = {
         ToolSyntax(
             "gemma", "```tool_code", "```", re.compile(r"```(?:tool_code|json)\s*"), _FENCE,
             lead="\n", tail="\n", join="\n", strict=False,
+            partial=re.compile(r"`{1,3}(?:t?o?o?l?_?c?o?d?e?|j?s?o?n?)\s*\Z"),
         ),
         ToolSyntax(
             "json", '{"name"', "", re.compile(r'(?:```(?:json)?\s*)?(?=\[?\s*\{\s*"name")'), _FENCE,
             join="\n", bare=True, strict=False,
+            partial=re.compile(r'(?:`{1,3}j?s?o?n?\s*)?(?:\[\s*)?(?:\{\s*"?n?a?m?e?)?\Z'),
         ),
     )
 }  # fmt: skip
@@ -122,7 +126,9 @@ def prose_length(text: str, syntax: ToolSyntax) -> int:
     found = syntax.opening.search(text)
     if found:
         return found.start()
-    return len(text) - partial_suffix(text, (syntax.begin, "```"))
+    if syntax.partial and (tail := syntax.partial.search(text)):
+        return tail.start()
+    return len(text) - partial_suffix(text, (syntax.begin,))
 
 
 def partial_suffix(text: str, literals: Iterable[str]) -> int:
@@ -144,11 +150,9 @@ def parse(text: str, syntax: ToolSyntax) -> Parsed:
     while found := syntax.opening.search(text, position):
         items, stop, error = _read(text, found.end(), syntax)
         if error and not syntax.strict:
-            prose.append(text[position : found.end()] or text[position : position + 1])
-            position = max(found.end(), position + 1)
-            if found.end() == found.start():  # an empty match would be found again
-                prose.append(text[found.end() : found.end() + 1])
-                position = found.end() + 1
+            stop = max(found.end(), found.start() + 1)  # an empty match would be found again
+            prose.append(text[position:stop])
+            position = stop
             continue
         prose.append(text[position : found.start()])
         out.calls += [item for item in items if isinstance(item, ParsedCall)]
@@ -165,6 +169,8 @@ def _read(text: str, start: int, syntax: ToolSyntax) -> tuple[list[ParsedCall | 
         value, stop = _DECODER.raw_decode(text, start)
         value = _unpad(value) if syntax.padded else value
         items = [_call(item) for item in (value if isinstance(value, list) else [value])]
+        if not items:
+            raise ValueError("an empty list of calls")
         return list(items), stop, ""
     except (ValueError, RecursionError) as error:
         reason = str(error)
@@ -174,7 +180,7 @@ def _read(text: str, start: int, syntax: ToolSyntax) -> tuple[list[ParsedCall | 
     if syntax.name == "gemma":
         try:
             return list(_python_calls(raw)), stop, ""
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             reason = str(error)
     return [BrokenCall(raw.strip(), reason)], stop, reason
 
@@ -209,6 +215,7 @@ def _call(value: Any) -> ParsedCall:
         args = _DECODER.decode(args)
     if not isinstance(args, dict):
         raise ValueError("arguments are not an object")
+    json.dumps(args, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored: a ValueError
     return ParsedCall(value["name"], args)
 
 
@@ -221,6 +228,8 @@ def _python_calls(source: str) -> list[ParsedCall]:
     """
     body = ast.parse(source.strip(), mode="eval").body
     nodes = body.elts if isinstance(body, ast.List) else [body]
+    if not nodes:
+        raise ValueError("an empty list of calls")
     calls = []
     for node in nodes:
         if (
@@ -233,5 +242,5 @@ def _python_calls(source: str) -> list[ParsedCall]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
             raise ValueError("not a call with named arguments")
         args = {k.arg: ast.literal_eval(k.value) for k in node.keywords if k.arg}
-        calls.append(ParsedCall(node.func.id, json.loads(json.dumps(args))))
+        calls.append(ParsedCall(node.func.id, json.loads(json.dumps(args, allow_nan=False))))
     return calls

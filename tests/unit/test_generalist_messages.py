@@ -75,6 +75,9 @@ def template(source: str, model_type: str = "gemma3") -> ChatTemplate:
     )
 
 
+TEXT_ONLY = template(TEXT_ONLY_TOOLS)
+
+
 def picture(**more: Any) -> dict[str, Any]:
     return {"type": "image", "file_id": "ab" * 32, **more}
 
@@ -136,7 +139,7 @@ def test_pictures_keep_their_order() -> None:
     )
 )
 def test_control_tokens_cannot_be_spelled(text: str) -> None:
-    chat = template(TEXT_ONLY_TOOLS)
+    chat = TEXT_ONLY
     call = AIMessage(text, tool_calls=[{"name": "look", "args": {"a": [text]}, "id": "1"}])
     rendered, _ = chat.render([HumanMessage(text), call, ToolMessage(text, tool_call_id="1")], [], None)
     assert (

@@ -112,6 +112,18 @@ def test_code_that_is_no_call_stays_prose(text: str) -> None:
         assert parsed.content == text and not parsed.calls and not parsed.broken
 
 
+@pytest.mark.parametrize(
+    "text", ["f(x={1, 2})", "f(x=b'a')", "f(x=1e999)", "[]", "f(1)", "f(**{})(", "f(x=\\ud800)"]
+)
+def test_python_that_is_no_json_stays_prose(text: str) -> None:
+    assert parse(f"```tool_code\n{text}\n```", FAMILIES["gemma"]).calls == []
+
+
+def test_half_a_surrogate_pair_is_a_broken_call() -> None:
+    parsed = parse('<tool_call>{"name":"q","arguments":{"a":"\\ud800"}}</tool_call>', FAMILIES["compact"])
+    assert len(parsed.broken) == 1 and not parsed.calls
+
+
 def test_python_calls_are_read_not_run() -> None:
     parsed = parse("```tool_code\n__import__('os').system('true')\n```", FAMILIES["gemma"])
     assert not parsed.calls
