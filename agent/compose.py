@@ -182,7 +182,7 @@ def _audit(state: State, env: Env, shown: Sequence[Mapping[str, Any]]) -> Audit:
         weights={name: sha for name, sha in weights.items() if sha},
         graph_version=graph_version,
         thresholds=thresholds,
-        generalist=context.profile or str(getattr(env.deps.generalist, "default", "")),
+        generalist=context.profile or env.deps.profile,
         prompt_version=version(),
         ms=work.get("ms", {}),
     )
@@ -257,5 +257,6 @@ def _sources(answer: ClarifyAnswer) -> list[str]:
 
 
 def _how(decisions: Sequence[Decision]) -> str:
-    said = (f"{d.value} failed" if d.rule == "tool_failed" else d.reason for d in decisions if d.rule in _SHOWN)
+    shown = [d for d in decisions if d.rule in _SHOWN]
+    said = (f"{d.value} failed" if d.rule == "tool_failed" else d.reason for d in shown)
     return " → ".join(dict.fromkeys(filter(None, said)))

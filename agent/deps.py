@@ -99,6 +99,12 @@ class GraphKnowledge:
 
         return run_query(self.kg, query, diseases, limit)
 
+    def cypher(self, statement: str) -> list[dict[str, Any]]:
+        """Runs one free read statement under the guard."""
+        from ..graph_schema.guard import run_free
+
+        return run_free(self.kg, statement)
+
     def mentions(self, text: str) -> list[Link]:
         """Finds the diseases that a text names."""
         from ..graph_schema.linking import find_mentions

@@ -250,7 +250,8 @@ def lift(block: Mapping[str, Any], pending: Pending) -> dict[str, Any]:
             raise BadImage(
                 f"An attachment of type {block.get('type')} cannot be read.", hint="Send a picture."
             )
-        text = inline_base64(block)
+        ours = bool(block.get("file_id")) and str(block.get("url", "")).startswith("urn:")
+        text = None if ours else inline_base64(block)
         if text is None:
             return {k: str(block[k]) for k in ("type", "file_id", "source_sha256") if block.get(k)}
         if len(text) > MAX_BYTES * 4 // 3 + 4096:

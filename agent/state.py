@@ -31,6 +31,7 @@ class Work(TypedDict, total=False):
         kind: From `turn_kind`, for example medical or greeting.
         intents: Named queries that the words ask for.
         subjects: CURIEs the turn is about, from the words, the findings or the thread.
+        topics: Names of `subjects`, for a call that the graph forces.
         mentions: Names of diseases in the user's own words.
         counts: Budget spent, by name (`tool_rounds`, `force:NAME`, `reclassify:IMAGE`, `widen`, `revisions`).
         pending: Pictures whose new findings `weigh` has not seen.
@@ -50,6 +51,7 @@ class Work(TypedDict, total=False):
     kind: str
     intents: list[str]
     subjects: list[str]
+    topics: list[str]
     mentions: list[str]
     counts: dict[str, int]
     pending: list[str]

@@ -9,7 +9,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 TURNS_BEFORE = 3
 
 
-def model_view(messages: Sequence[BaseMessage], system: str, turns_before: int = TURNS_BEFORE) -> list[BaseMessage]:
+def model_view(
+    messages: Sequence[BaseMessage], system: str, turns_before: int = TURNS_BEFORE
+) -> list[BaseMessage]:
     """Cuts and cleans a conversation for the model.
 
     Answers for people are replaced by the drafts they were rendered from; system messages of clients are left
@@ -38,4 +40,9 @@ def _plain(message: BaseMessage) -> BaseMessage:
         return AIMessage(content=content, tool_calls=message.tool_calls, id=message.id)
     if isinstance(message, ToolMessage):
         return ToolMessage(content=message.content, tool_call_id=message.tool_call_id, name=message.name)
+    if isinstance(message.content, list):
+        blocks = [
+            {k: v for k, v in b.items() if k != "url"} if isinstance(b, dict) else b for b in message.content
+        ]
+        return HumanMessage(content=blocks, id=message.id)
     return message

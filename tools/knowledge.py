@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
@@ -33,6 +34,9 @@ class Knowledge(Protocol):
     def mentions(self, text: str) -> list[Link]:
         """Finds the diseases that a text names."""
 
+    def cypher(self, statement: str) -> list[dict[str, Any]]:
+        """Runs one free statement under the guard. Raises `CypherRefused`."""
+
     @property
     def version(self) -> str:
         """Hash of the graph's content."""
@@ -44,6 +48,7 @@ def knowledge_tool(
     knowledge: Callable[[], Knowledge],
     max_rows: int,
     queries: Sequence[str] = tuple(QUERIES),
+    topics: Sequence[str] = (),
 ) -> BaseTool:
     """Makes the tool for one turn.
 
@@ -51,11 +56,15 @@ def knowledge_tool(
         knowledge: Gives the graph; called when the tool runs.
         max_rows: Most rows of a result.
         queries: Named queries on offer.
+        topics: The only names on offer; empty: any.
 
     Returns:
         A tool whose artifact is `{"query", "diseases", "rows": [FactRow as plain values], "outcome"}`.
     """
-    name = Annotated[str, Field(max_length=80)]
+    name: Any = Annotated[str, Field(max_length=80)]
+    if topics:  # a pattern and no enumeration: a model may put a space before a name
+        choice = "|".join(re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", topic) for topic in topics)
+        name = Annotated[str, Field(pattern=f"^ ?({choice})$")]
     query_type: Any = Literal[tuple(queries)]
     args = create_model(
         "KnowledgeArgs",

@@ -62,7 +62,9 @@ def ask(state: State, env: Env, choice: str, force: str = "") -> AIMessage:
     """
     model = env.deps.generalist(env.context.profile)
     bound = model.bind_tools(toolbox(state, env, force), tool_choice=choice)
-    said = bound.invoke(model_view(state["messages"], system_prompt(env.context.profile or env.deps.profile)), env.config)
+    said = bound.invoke(
+        model_view(state["messages"], system_prompt(env.context.profile or env.deps.profile)), env.config
+    )
     assert isinstance(said, AIMessage)
     return said
 

@@ -106,7 +106,9 @@ def _rewritten(message: HumanMessage, text: str, refs: Sequence[ImageRef], turn:
         content = []
         for ref in refs:
             content.append({"type": "text", "text": f"{ref['id']}:"})
-            content.append({"type": "image", "file_id": ref["sha256"], "id": ref["id"]})
+            # Nothing fetches the url; the server's A2A endpoint refuses to send a block without one.
+            url = f"urn:sha256:{ref['sha256']}"
+            content.append({"type": "image", "file_id": ref["sha256"], "id": ref["id"], "url": url})
         content.append({"type": "text", "text": text})
     return HumanMessage(content=content, id=message.id, additional_kwargs={"turn": turn})
 
@@ -124,6 +126,7 @@ def _read(work: Work, before: Work, state: State, env: Env) -> list[dict[str, An
     mentioned = list(dict.fromkeys(link.curie for link in links))
     work["mentions"] = list(dict.fromkeys(link.name for link in links))
     work["subjects"] = mentioned or ([] if work["attached"] else list(earlier))
+    work["topics"] = work["mentions"] or ([] if work["attached"] else list(before.get("topics", [])))
     asked = intents(text)
     work["intents"] = list(dict.fromkeys("describe" if name == "identify" else name for name in asked))
     work["kind"] = turn_kind(

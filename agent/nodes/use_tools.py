@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
@@ -15,11 +15,11 @@ from langgraph.types import Command
 
 from ...errors import BadImage, ClarifyError
 from ...graph_schema.protocol import FactRow
-from ...tools import classify, knowledge
+from ...tools import classify, cypher, knowledge
 from ...tools.registry import REGISTRY
 from ...tools.render import render_error, render_rows
 from ..deps import Env
-from ..state import State, decision, latest_findings, spent
+from ..state import State, Work, decision, latest_findings, spent
 
 _log = logging.getLogger(__name__)
 Execute = Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -54,10 +54,18 @@ def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
         },
         knowledge.NAME: {
             "knowledge": deps.knowledge, "max_rows": context.max_rows,
-            **({"queries": turn.intents} if force == knowledge.NAME and turn.intents else {}),
+            **(_owed_facts(state["work"], turn.intents) if force == knowledge.NAME else {}),
         },
     }  # fmt: skip
+    if context.free_cypher and not force:
+        needs[cypher.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
     return [REGISTRY.make(name, **need) for name, need in needs.items()]
+
+
+def _owed_facts(work: Work, intents: Sequence[str]) -> dict[str, Any]:
+    """What a forced fetch may be about: what the words ask for, of what the turn is about."""
+    owed: dict[str, Any] = {"queries": intents} if intents else {}
+    return owed | ({"topics": work["topics"]} if work.get("topics") else {})
 
 
 def execute(state: State, env: Env, message: AIMessage) -> dict[str, Any]:

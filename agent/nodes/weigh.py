@@ -14,19 +14,21 @@ def weigh(state: State, env: Env) -> dict[str, Any]:
     work: Work = {**state["work"], "pending": []}
     findings, threshold = latest_findings(state), env.context.confidence_threshold
     verdicts = dict(work.get("verdicts", {}))
-    subjects = list(work.get("subjects", []))
+    subjects, topics = list(work.get("subjects", [])), list(work.get("topics", []))
     notes = []
     for image in state["work"].get("pending", []):
         finding = findings[image]
         verdicts[image] = verdict(finding, threshold)
         if finding["in_scope"]:
-            subjects += [
-                curie for label in _open_labels(finding, verdicts[image]) for curie in _curies(label, env)
-            ]
+            expert = env.deps.specialist()
+            for label in _open_labels(finding, verdicts[image]):
+                subjects += expert.curies.get(label, [])
+                topics.append(expert.names.get(label, label))
         if finding["quality"]:
             reason = f"{image}: {', '.join(finding['quality'])}"
             notes.append(decision(work, "quality", "say so", value=image, reason=reason))
     work["verdicts"], work["subjects"] = verdicts, list(dict.fromkeys(subjects))
+    work["topics"] = list(dict.fromkeys(topics))
     taken = next_after_weigh({**state, "work": work}, env.context)
     return {
         "work": work,
@@ -43,10 +45,6 @@ def verdict(finding: dict[str, Any], threshold: float) -> str:
 
 def _open_labels(finding: dict[str, Any], said: str) -> list[str]:
     return [finding["label"]] if said == "sure" else list(finding["prediction_set"]) or [finding["label"]]
-
-
-def _curies(label: str, env: Env) -> list[str]:
-    return env.deps.specialist().curies.get(label, [])
 
 
 def _decide(work: Work, finding: dict[str, Any], threshold: float, taken: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from clarify.agent.deps import Deps
 from clarify.agent.images import LocalImageStore
 from clarify.agent.lexicon import Lexicon
-from clarify.errors import KGUnavailable, WeightsMissing
+from clarify.errors import CypherRefused, KGUnavailable, WeightsMissing
 from clarify.graph_schema.predicates import QUERIES, state
 from clarify.graph_schema.protocol import FactRow, Link, SourceRef
 from clarify.graph_schema.retrieval import UnknownDisease
@@ -74,6 +74,11 @@ class Facts:
         if query == "differential" and len(set(curies)) > 1:
             rows = [r for r in rows if r.object_curie in curies]
         return [r.model_copy(update={"query": query}) for r in rows][:limit]
+
+    def cypher(self, statement: str) -> list[dict[str, Any]]:
+        if not statement.startswith("MATCH"):
+            raise CypherRefused("only reads.")
+        return [{"n": 1}] * 100
 
     def mentions(self, text: str) -> list[Link]:
         return [
@@ -185,7 +190,7 @@ def said(results: Sequence[ToolMessage]) -> str:
     lines = []
     for message in results:
         for line in str(message.content).splitlines():
-            if line.startswith("["):
+            if line.startswith("[") and " | " in line:
                 cite, _, rest = line[1:].partition("] ")
                 subject, predicate, object_ = rest.split(" | ")
                 head, _, other = predicate.partition("differs from ")

@@ -126,6 +126,20 @@ def test_forced_call_offers_only_what_is_owed(session: Make) -> None:
     assert list(schema["properties"]) == ["image", "second_look"]
 
 
+def test_forced_fetch_names_what_the_turn_is_about(session: Make, pic: bytes) -> None:
+    def never_fetches(messages: Any, choice: Any, tools: Any) -> AIMessage:
+        return call("classify_lesion", image="img1") if choice == "classify_lesion" else AIMessage("No.")
+
+    one = session(never_fetches, expert=Expert(SURE))
+    one.ask("What is this, and how is it treated?", images=[pic], thread="t")
+    one.ask("Which tests confirm it?", thread="t")
+    forced = [c for c in one.deps.generalist("").calls if c["tool_choice"] == "query_knowledge"]  # type: ignore[attr-defined]
+    for calls, query in ((forced[0], "treatment"), (forced[-1], "tests")):
+        fields = calls["tools"][1].args_schema.model_json_schema()["properties"]
+        assert query in fields["query"].get("enum", [fields["query"].get("const")])
+        assert fields["diseases"]["items"]["pattern"] == "^ ?(melanoma)$"
+
+
 def test_free_running_is_never_forced(session: Make, pic: bytes) -> None:
     one = session(always(AIMessage("It is a melanoma.")), context=Context(must_call=False))
     answer = one.ask("What is this?", images=[pic])
@@ -277,3 +291,28 @@ def test_audit_names_what_ran(session: Make, pic: bytes) -> None:
     assert answer.audit.weights["specialist"] == "a" * 64 and answer.audit.graph_version == "test"
     assert {"intake", "consult", "use_tools", "weigh", "verify"} <= set(answer.audit.ms)
     assert answer.audit.thresholds["confidence"] == 0.8 and answer.thread == "t7"
+
+
+def test_free_cypher_is_offered_only_when_asked_for(session: Make) -> None:
+    def offered(one: Session) -> list[str]:
+        one.ask("How is melanoma treated?")
+        return [tool.name for tool in one.deps.generalist("").calls[0]["tools"]]  # type: ignore[attr-defined]
+
+    assert offered(session(good())) == ["classify_lesion", "query_knowledge"]
+    assert offered(session(good(), context=Context(free_cypher=True)))[2:] == ["query_cypher"]
+
+
+def test_free_cypher_is_guarded_and_bounded(session: Make) -> None:
+    inner = good()
+    tries = iter(
+        [call("query_cypher", statement="MATCH (n) DELETE n"), call("query_cypher", statement="CREATE (n)")]
+    )
+
+    def curious(messages: Any, choice: Any, tools: Any) -> AIMessage:
+        return (next(tries, None) if choice == "auto" else None) or inner(messages, choice, tools)
+
+    one = session(curious, context=Context(free_cypher=True, must_call=False))
+    answer = one.ask("How is melanoma treated?")
+    assert [c.status for c in answer.tool_calls] == ["ok", "error", "ok"] and not answer.abstained
+    results = [m for m in one.deps.generalist("").calls[1]["messages"] if m.type == "tool"]  # type: ignore[attr-defined]
+    assert results[0].content.count('"n"') == 6
