@@ -144,6 +144,8 @@ class Specialist:
         names: Display name of each label.
         curies: Ontology ids of each label, the primary one first.
         sha256: Hash of the network's weights.
+        fitted: Temperature, class offset and shortlist limits.
+        scope: The head that tells dermoscopy from other pictures.
     """
 
     def __init__(
@@ -156,7 +158,8 @@ class Specialist:
         sha256: str,
     ) -> None:
         """Put the parts together; `load` does it from a folder."""
-        self._model, self._transform, self._fitted, self._scope = model.eval(), transform, fitted, scope
+        self._model, self._transform = model.eval(), transform
+        self.fitted, self.scope = fitted, scope
         self._lock = threading.Lock()
         self.labels: tuple[str, ...] = tuple(labels)
         self.names: dict[str, str] = {label: str(entry["name"]) for label, entry in labels.items()}
@@ -189,12 +192,12 @@ class Specialist:
 
     def classify(self, image: Image.Image) -> Classification:
         """Classify one RGB picture of any size from its four mirror images."""
-        return self._judge(image, views(image), self._fitted.temperature, self._fitted.conformal)
+        return self._judge(image, views(image), self.fitted.temperature, self.fitted.conformal)
 
     def second_look(self, image: Image.Image) -> Classification:
         """Classify again, with the mirror images of a crop around the lesion beside those of the frame."""
         return self._judge(
-            image, second_views(image), self._fitted.second_temperature, self._fitted.second_conformal
+            image, second_views(image), self.fitted.second_temperature, self.fitted.second_conformal
         )
 
     def _judge(
@@ -202,14 +205,14 @@ class Specialist:
     ) -> Classification:
         with self._lock:
             logits, features = self.logits_and_features(seen)
-        score = float(self._scope.score(np.concatenate([features[0], describe(seen[0])])))
+        score = float(self.scope.score(np.concatenate([features[0], describe(seen[0])])))
         reasons = quality(image)
-        if score < self._scope.threshold:
+        if score < self.scope.threshold:
             return Classification(
                 label=None, curie=None, curies=[], confidence=0.0, probabilities={}, prediction_set=[],
                 in_scope=False, scope_score=score, quality=reasons,
             )  # fmt: skip
-        shares = calibration.probabilities(logits.mean(0), temperature, self._fitted.offset)
+        shares = calibration.probabilities(logits.mean(0), temperature, self.fitted.offset)
         order = calibration.shortlist(shares, conformal)
         label = self.labels[order[0]]
         return Classification(

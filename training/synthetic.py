@@ -353,9 +353,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the pictures"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     write_examples(parser.parse_args().out)
 
 

@@ -129,7 +129,7 @@ def test_the_answer_is_plain_json(expert):
 def test_features_of_scope_fit_the_head(expert):
     logits, features = expert.logits_and_features([LESIONS[0]])
     assert logits.shape == (1, len(expert.labels))
-    assert features.shape[1] + len(describe(LESIONS[0])) == len(expert._scope.mean)
+    assert features.shape[1] + len(describe(LESIONS[0])) == len(expert.scope.mean)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -151,6 +151,17 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(WeightsMissing) as caught:
         Specialist.load(tmp_path)
     assert caught.value.hint and caught.value.exit_code == 3
+
+
+def test_the_examples_are_what_they_are_named():
+    expert, folder = Specialist.load(), DEFAULT.parent.parent / "examples"
+    found = {
+        name: expert.classify(Image.open(folder / f"{name}.png").convert("RGB"))
+        for name in ("sure", "unsure", "out_of_scope", "rash_photo")
+    }
+    assert found["sure"].in_scope and found["sure"].confidence >= 0.85
+    assert found["unsure"].in_scope and 0.35 <= found["unsure"].confidence <= 0.7
+    assert not found["out_of_scope"].in_scope and not found["rash_photo"].in_scope
 
 
 def test_shipped_files_are_small_and_name_their_licence():

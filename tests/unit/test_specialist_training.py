@@ -68,7 +68,7 @@ def test_negatives_are_drawn_from_every_family_and_recoloured():
     rng = np.random.default_rng(0)
     dermoscopy = rng.integers(100, 200, (6, 60, 80, 3), dtype=np.uint8)
     assert composites(dermoscopy, 2, rng).shape == (2, 60, 80, 3)
-    assert len(negatives(dermoscopy, 1, 0)) == 12 + 1 + 2
+    assert len(negatives(dermoscopy, 1, 0)) == 12 + 3 + 2
     green = np.full((60, 80, 3), (20, 220, 20), np.uint8)
     washed = [wash(green, dermoscopy[0], rng) for _ in range(20)]
     assert any(not np.array_equal(out, green) for out in washed) and any(

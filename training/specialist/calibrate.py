@@ -125,9 +125,10 @@ def negatives(dermoscopy: NDArray[np.uint8], each: int, seed: int) -> list[Image
     """Drawn pictures of the learnt families and composites, half of them recoloured."""
     rng = np.random.default_rng(seed)
     drawn = draw_many(LEARNT, each, seed)
-    drawn["rash"] = np.concatenate(
-        [drawn["rash"], draw_many({"rash": LEARNT["rash"]}, each, seed + 1)["rash"]]
-    )
+    more = draw_many(
+        {"rash": LEARNT["rash"]}, 3 * each, seed + 1
+    )  # the hardest family, and the one that matters
+    drawn["rash"] = np.concatenate([drawn["rash"], more["rash"]])
     drawn["composite"] = composites(dermoscopy, 2 * each, rng)
     out = []
     for name, pictures in drawn.items():

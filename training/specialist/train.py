@@ -115,6 +115,12 @@ def train(args: argparse.Namespace) -> None:
     first, step, spent = 0, 0, 0.0
     args.out.mkdir(parents=True, exist_ok=True)
     last = args.out / "last.pt"
+    earlier: list[dict[str, float]] = []
+    if args.start and not last.exists():  # a warm restart (Loshchilov and Hutter 2017, arXiv:1608.03983)
+        saved = torch.load(args.start, weights_only=True)
+        model.load_state_dict(saved["model"])
+        ema.load_state_dict(saved["ema"])
+        earlier = [*saved.get("earlier", []), {"epochs": saved["epoch"], "seconds": saved["spent"]}]
     if last.exists():
         saved = torch.load(last, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -122,6 +128,7 @@ def train(args: argparse.Namespace) -> None:
         optimiser.load_state_dict(saved["optimiser"])
         generator.set_state(saved["generator"])
         first, step, spent = saved["epoch"], saved["step"], saved["spent"]
+        earlier = saved.get("earlier", [])
     print(
         json.dumps(
             {
@@ -171,6 +178,7 @@ def train(args: argparse.Namespace) -> None:
                 "epoch": epoch + 1,
                 "step": step,
                 "spent": spent,
+                "earlier": earlier,
                 "seed": args.seed,
             },
             last.with_suffix(".tmp"),
@@ -224,6 +232,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
+    parser.add_argument("--start", type=Path, help="last.pt of another run: one more cycle from there")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit"
