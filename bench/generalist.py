@@ -240,9 +240,9 @@ def report(players: list[Player], show: int) -> dict[str, Any]:
                     print("  unfaithful", repr(line), "row", rows.get(name) and rows[name].object)
             rows_total += len(wanted)
             covered += len(wanted & cited)
-    turns, good = sum(sum(c.values()) for c in kinds.values()), sum(c[True] for c in kinds.values())
+    turns, well = sum(sum(c.values()) for c in kinds.values()), sum(c[True] for c in kinds.values())
     table = {
-        "right tool and arguments": (good, turns),
+        "right tool and arguments": (well, turns),
         "statements that say their row": (right, said),
         "rows said": (covered, rows_total),
         "answers exactly as the reference": (exact, sum(len(p.answers) for p in players)),

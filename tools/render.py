@@ -1,4 +1,4 @@
-"""What the generalist reads of a tool's result: short lines, ids first. The training dialogues use the same functions."""
+"""What the generalist reads of a tool's result: short lines, ids first. Training uses the same code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ class Finding(Protocol):
     """The part of a classification that is shown to the generalist."""
 
     @property
-    def probabilities(self) -> Mapping[str, float]: ...
+    def probabilities(self) -> Mapping[str, float]:
+        """Calibrated probability by label."""
+
     @property
-    def prediction_set(self) -> Sequence[str]: ...
+    def prediction_set(self) -> Sequence[str]:
+        """The shortlist, likeliest first."""
+
     @property
-    def in_scope(self) -> bool: ...
+    def in_scope(self) -> bool:
+        """Whether the picture is of the kind that the specialist knows."""
 
 
 def render_rows(rows: Sequence[FactRow]) -> str:
@@ -49,8 +54,8 @@ def render_finding(
         second_look: Whether this is the result of test-time augmentation.
 
     Returns:
-        One line, for example
-        `img1: melanoma 71 %, melanocytic nevus 21 %, benign keratosis 5 %; unsure; shortlist melanoma, melanocytic nevus`.
+        One line, for example `img1: melanoma 71 %, melanocytic nevus 21 %, benign keratosis 5 %; unsure;
+        shortlist melanoma, melanocytic nevus`.
     """
     head = f"{image} second look" if second_look else image
     if not finding.in_scope:

@@ -1,0 +1,1 @@
+"""How the shipped weights came to be; each folder is a command that trains, checks and exports."""

@@ -23,8 +23,14 @@ from clarify.training.generalist.encode import (
 from clarify.training.generalist.world import World, load_names
 
 TOOLS = [
-    {"type": "function", "function": {"name": "classify_lesion", "parameters": {"properties": {"image": {}, "second_look": {}}}}},
-    {"type": "function", "function": {"name": "query_knowledge", "parameters": {"properties": {"query": {}, "diseases": {}}}}},
+    {
+        "type": "function",
+        "function": {"name": name, "parameters": {"properties": dict.fromkeys(arguments, {})}},
+    }
+    for name, arguments in (
+        ("classify_lesion", ("image", "second_look")),
+        ("query_knowledge", ("query", "diseases")),
+    )
 ]
 
 
@@ -47,7 +53,9 @@ def as_chat(messages):
     chat = [{"role": "system", "content": system_text().split("\n")[0]}]
     for message in messages:
         if message.role == "assistant":
-            calls = [{"type": "function", "function": {"name": c.name, "arguments": c.args}} for c in message.calls]
+            calls = [
+                {"type": "function", "function": {"name": c.name, "arguments": c.args}} for c in message.calls
+            ]
             chat.append({"role": "assistant", "content": message.text, "tool_calls": calls})
             continue
         blocks = []
@@ -84,7 +92,10 @@ def test_names_keep_their_tokens_wherever_they_stand(tokenizer):
 
 def test_no_invented_word_is_in_both_splits():
     names = load_names(None)
-    words = {s: {World(random.Random(i), s, names, [], []).word("word") for i in range(1500)} for s in ("train", "test")}
+    words = {
+        s: {World(random.Random(i), s, names, [], []).word("word") for i in range(1500)}
+        for s in ("train", "test")
+    }
     assert not words["train"] & words["test"] and len(words["test"]) > 800
 
 
@@ -112,9 +123,8 @@ def test_every_row_is_said_faithfully_and_a_changed_one_is_not():
     by_id = {r.fact_id: r for r in rows}
     for line in say_rows(rows):
         assert faithful(line, by_id, set())[0]
-        assert not faithful(line.replace(" is ", " is not ").replace(": ", ": no ").replace("avoid", "use"), by_id, set())[0] or (
-            " is " not in line
-        )
+        changed = line.replace(" is ", " is not ").replace(": ", ": no ").replace("avoid", "use")
+        assert not faithful(changed, by_id, set())[0] or " is " not in line
 
 
 def test_a_perfect_player_scores_everything(maker):
