@@ -217,7 +217,7 @@ def render(
     elif not body:
         body.append(phrase("chat"))
     if count := len(answer.removed_statements):
-        body.append(phrase("removed", "One statement was" if count == 1 else f"{count} statements were"))
+        body.append(phrase("removed", "1 statement" if count == 1 else f"{count} statements"))
     tail = [f"How it got here   {how}"] if (how := _how(answer.decisions)) else []
     tail += [phrase("disclaimer")] if medical or urgent else []
     blocks = [head, body, _sources(answer), tail]
