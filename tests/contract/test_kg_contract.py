@@ -283,7 +283,8 @@ def test_a_new_name_is_found_at_once(writable: BaseStore) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "   ", "a", "skin disease", "+-&&||!(){}[]^\"~*?:\\/", "melanoma AND NOT *:*",
-     "'; DROP TABLE terms; --", "\x00", 'NEAR("a" "b")', "text:melanoma~2", "x" * 5000, "\u200b\u202e", "*", "AND", "OR NOT"],
+     "'; DROP TABLE terms; --", "\x00", 'NEAR("a" "b")', "text:melanoma~2", "x" * 5000, "\u200b\u202e",
+     "*", "AND", "OR NOT"],
 )  # fmt: skip
 def test_search_survives_any_text(kg: BaseStore, text: str) -> None:
     assert all(0 < row["score"] <= 1 for row in kg.search(text))
