@@ -57,6 +57,8 @@ def assemble(state: State, env: Env) -> ClarifyAnswer:
     ]
     names, curies = _labels(shown, env)
     abstained, reason = _abstention(state, statements)
+    if abstained:  # the refusal is rendered; what the model says around it says nothing
+        statements = [s for s in statements if s.citations]
     answer = ClarifyAnswer(
         answer="",
         statements=statements,
@@ -168,7 +170,7 @@ def _audit(state: State, env: Env, shown: Sequence[Mapping[str, Any]]) -> Audit:
             weights["specialist"] = env.deps.specialist().sha256
         if of_turn(state.get("retrievals", []), work["turn"]) or work.get("mentions"):
             graph_version = env.deps.knowledge().version
-        if not work.get("stop"):
+        if work.get("stop", {}).get("key") in (None, "out_of_scope"):
             model = env.deps.generalist(context.profile)
             weights["generalist"] = str(getattr(getattr(model, "loaded", None), "sha256", ""))
     except Unavailable:  # a part went away during the run: the record says nothing about it

@@ -60,7 +60,8 @@ def next_after_weigh(state: State, context: Context) -> Weighed:
     if shortlist(state) and work.get("counts", {}).get("widen", 0) < context.max_widen:
         return "widen"
     verdicts = work.get("verdicts", {})
-    if verdicts and set(verdicts.values()) == {"out_of_scope"} and not work.get("mentions"):
+    nothing_to_judge = verdicts and set(verdicts.values()) == {"out_of_scope"}
+    if nothing_to_judge and set(work.get("attached", [])) <= set(verdicts) and not work.get("mentions"):
         return "compose"
     return "consult"
 

@@ -30,6 +30,8 @@ def weigh(state: State, env: Env) -> dict[str, Any]:
     work["verdicts"], work["subjects"] = verdicts, list(dict.fromkeys(subjects))
     work["topics"] = list(dict.fromkeys(topics))
     taken = next_after_weigh({**state, "work": work}, env.context)
+    if taken == "compose":
+        work["stop"] = {"key": "out_of_scope", "detail": ""}  # rendered, not worded by the model
     return {
         "work": work,
         "decisions": notes + [_decide(work, findings[i], threshold, taken) for i in state["work"]["pending"]],

@@ -88,6 +88,13 @@ def test_out_of_scope_abstains(session: Make, pic: bytes) -> None:
     assert answer.differential == [] and names(answer) == ["classify_lesion"]
 
 
+def test_out_of_scope_picture_beside_a_good_one(session: Make) -> None:
+    expert = Expert([OUTSIDE, SURE])
+    answer = session(good("describe"), expert=expert).ask("What are these?", images=[picture(1), picture(2)])
+    assert [f.in_scope for f in answer.findings] == [False, True] and not answer.abstained
+    assert "img1) is not dermoscopy" in answer.answer
+
+
 def test_out_of_scope_picture_with_a_named_disease_goes_on_with_knowledge(session: Make, pic: bytes) -> None:
     model = good("treatment", "psoriasis")
     answer = session(model, expert=Expert(OUTSIDE)).ask(

@@ -33,6 +33,7 @@ LOOKED = {"reclassify:img1": 1}
         (weighed({"img1": "out_of_scope"}), Context(), "compose"),
         (weighed({"img1": "out_of_scope"}, mentions=["psoriasis"]), Context(), "consult"),
         (weighed({"img1": "out_of_scope", "img2": "sure"}), Context(), "consult"),
+        (weighed({"img1": "out_of_scope"}, attached=["img1", "img2"]), Context(), "consult"),
         (weighed({"img1": "unsure", "img2": "unsure"}, LOOKED), Context(), "reclassify"),
     ],
 )
