@@ -101,7 +101,7 @@ def distance(a: str, b: str, limit: int) -> int:
         if min(row) > limit:
             return limit + 1
         before, last = last, row
-    return last[-1]
+    return min(last[-1], limit + 1)
 
 
 def similarity(query: Sequence[str], term: Sequence[str]) -> float:
