@@ -1,4 +1,4 @@
-"""Settings of all tests: a slow or busy machine, or an unlucky draw in CI, must not make a property test fail."""
+"""Settings of all tests: a busy machine, or an unlucky draw in CI, must not make a property test fail."""
 
 from __future__ import annotations
 
