@@ -37,18 +37,10 @@ from ..training.generalist.dialogues import PHRASING, Call, DialogueMaker, Messa
 from ..training.generalist.encode import segments, system_text
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.world import load_names
+from .intervals import wilson
 
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
 _CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
-
-
-def wilson(hits: int, n: int) -> tuple[float, float, float]:
-    """Returns the share and its Wilson 95 % interval."""
-    if n == 0:
-        return (math.nan,) * 3
-    p, z = hits / n, 1.96
-    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return p, (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
 
 def parse_calls(text: str) -> list[tuple[str, str]] | None:
@@ -248,11 +240,11 @@ def report(players: list[Player], show: int) -> dict[str, Any]:
         "answers exactly as the reference": (exact, sum(len(p.answers) for p in players)),
     }
     for name, (hits, n) in table.items():
-        p, low, high = wilson(hits, n)
+        p, (low, high) = hits / n if n else math.nan, wilson(hits, n)
         print(f"{name:36s} {100 * p:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}]  n = {n}")
     for kind, counts in sorted(kinds.items()):
         n = sum(counts.values())
-        p, low, high = wilson(counts[True], n)
+        p, (low, high) = counts[True] / n, wilson(counts[True], n)
         print(f"    {kind:32s} {100 * p:6.2f} %  [{100 * low:.2f}, {100 * high:.2f}]  n = {n}")
     return {name: {"hits": hits, "n": n} for name, (hits, n) in table.items()}
 

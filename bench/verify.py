@@ -7,7 +7,6 @@ the wordings of `bench/wordings.toml`; a relation is only swapped for one that t
 from __future__ import annotations
 
 import argparse
-import math
 import random
 import re
 import sys
@@ -24,6 +23,7 @@ from ..agent.grounding import check
 from ..agent.lexicon import Lexicon
 from ..graph_schema.predicates import PREDICATES, state
 from ..graph_schema.protocol import FactRow, SourceRef
+from .intervals import wilson
 
 ROOT = Path(__file__).resolve().parent.parent
 PER_TYPE = 250
@@ -262,15 +262,6 @@ def corrupted(
 
 
 # --- counting
-
-
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a rate (Wilson 1927)."""
-    if not n:
-        return 0.0, 1.0
-    p = hits / n
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
 def passes(case: Case, world: World) -> str:
