@@ -33,8 +33,9 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ..graph_schema.protocol import FactRow
-from ..training.generalist.dialogues import PHRASING, Call, DialogueMaker, Message
+from ..training.generalist.dialogues import Call, DialogueMaker, Message
 from ..training.generalist.encode import segments, system_text
+from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.world import load_names
 from .intervals import wilson

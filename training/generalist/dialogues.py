@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import json
 import random
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ...graph_schema.protocol import FactRow
 from ...tools.render import OUT_OF_SCOPE, render_error, render_no_rows, render_rows, render_unknown_disease
+from .phrasing import PHRASING, refused, say_rows
+from .wording import Wording
 from .world import Split, World
 
 Kind = Literal["lesion", "skin_other", "not_skin"]
-_HERE = Path(__file__).parent
-PHRASING: dict[str, Any] = tomllib.loads((_HERE / "phrasing.toml").read_text(encoding="utf-8"))
 INTENTS = ("describe", "signs", "treatment", "causes", "tests", "prognosis", "differential", "urgency")
 
 
@@ -30,16 +28,6 @@ class Pictures(Protocol):
 
     def draw(self, rng: random.Random, kind: Kind, split: Split) -> tuple[int, Mapping[str, float] | None]:
         """Returns a picture's index and, where the specialist judged it, its probabilities by name."""
-
-
-def load_wordings(split: Split) -> dict[str, dict[str, list[str]]]:
-    """Reads every `wordings/<split>*.toml`: `{group: {intent: [wording]}}`."""
-    merged: dict[str, dict[str, list[str]]] = {}
-    for file in sorted((_HERE / "wordings").glob(f"{split}*.toml")):
-        for group, intents in tomllib.loads(file.read_text(encoding="utf-8")).items():
-            for intent, table in intents.items():
-                merged.setdefault(group, {}).setdefault(intent, []).extend(table["w"])
-    return merged
 
 
 @dataclass
@@ -88,6 +76,8 @@ class DialogueMaker:
         split: Which wordings, names and pictures are used.
         names, phrases, labels: As `World` takes them.
         pictures: Where pictures come from, or None for text-only dialogues.
+        brief: Share of dialogues with one short row a question, half of them ending at their last call:
+            deciding what to call is learnt from many questions, saying rows from long answers.
     """
 
     def __init__(
@@ -97,15 +87,20 @@ class DialogueMaker:
         phrases: list[str],
         labels: list[str],
         pictures: Pictures | None,
+        brief: float = 0.0,
     ) -> None:
         self.split = split
-        self.words = load_wordings(split)
+        self.wording = Wording(split)
+        self.brief = brief
         self._world_args = (names, phrases, labels)
         self.pictures = pictures
 
     def make(self, rng: random.Random) -> list[Message]:
         """Makes a dialogue of one to four turns."""
-        return _Dialogue(self, rng, World(rng, self.split, *self._world_args)).run()
+        brief = self.brief > 0 and rng.random() < self.brief
+        messages = _Dialogue(self, rng, World(rng, self.split, *self._world_args, brief=brief)).run()
+        last = max((i for i, m in enumerate(messages) if m.target and m.calls), default=0)
+        return messages[: last + 1] if brief and last and rng.random() < 0.5 else messages
 
 
 class _Dialogue:
@@ -119,15 +114,7 @@ class _Dialogue:
     # -- questions
 
     def _pick(self, group: str, intent: str, **slots: str) -> str:
-        text = self.rng.choice(self.maker.words[group][intent])
-        words = text.split(" ")
-        if self.maker.split == "train" and len(words) > 4 and self.rng.random() < 0.2:
-            lost = self.rng.randrange(len(words))  # so that no single word decides
-            if "{" not in words[lost]:
-                text = " ".join(words[:lost] + words[lost + 1 :])
-        for key, value in slots.items():
-            text = text.replace("{" + key + "}", value)
-        return text
+        return self.maker.wording.pick(self.rng, group, intent, **slots)
 
     def _dress(self, text: str) -> str:
         rng = self.rng
@@ -169,7 +156,8 @@ class _Dialogue:
     def _turn(self) -> None:
         rng = self.rng
         first = not self.messages
-        options: list[tuple[Any, float]] = [(self._named, 3.0), (self._pair, 1.2), (self._chat, 1.0)]
+        chat = 2.0 if self.maker.split == "train" and self.subject else 1.0  # thanks after a long answer
+        options: list[tuple[Any, float]] = [(self._named, 3.0), (self._pair, 1.2), (self._chat, chat)]
         if self.maker.pictures is not None and self.images < 3:
             options.append((self._picture, 4.5 if first else 1.2))
         if self.subject is not None:
@@ -349,7 +337,7 @@ class _Dialogue:
         elif roll < 0.06:
             call.result, call.outcome = render_unknown_disease(diseases[0]), "unknown"
         else:
-            limit = rng.choice((2, 3, 4, 5, 6))
+            limit = 1 if self.world.brief else rng.choice((2, 3, 4, 5, 6))
             call.rows = self.world.rows(query, list(diseases), limit) if roll > 0.1 else []
             call.outcome = "rows" if call.rows else "none"
             call.result = render_rows(call.rows) if call.rows else render_no_rows(query, diseases)
@@ -389,22 +377,11 @@ class _Dialogue:
         self.messages += [Message("tool", call.result) for call in calls]
 
     def _say(self, lines: Sequence[str]) -> None:
+        if self.maker.split == "train" and self.rng.random() < 0.08 and any(x.endswith("]") for x in lines):
+            draft, request = refused(self.rng, lines)
+            self.messages.append(Message("assistant", draft))
+            self._user(request, "revise")
         self.messages.append(Message("assistant", "\n".join(lines), target=True))
-
-
-def say_rows(rows: Sequence[FactRow]) -> list[str]:
-    """Says each row in a sentence, taking the wordings of a predicate in turn per subject."""
-    seen: dict[tuple[str, str], int] = {}
-    lines = []
-    for row in rows:
-        predicate, _, other = row.predicate.partition("differs from ")
-        name = "differs from" if other else predicate.strip()
-        key = (row.subject, row.predicate)
-        wordings = PHRASING["row"][name]
-        wording = wordings[min(seen.get(key, 0), len(wordings) - 1)]
-        seen[key] = seen.get(key, 0) + 1
-        lines.append(wording.format(s=row.subject, o=row.object, x=other) + f" [{row.fact_id}]")
-    return lines
 
 
 def call_text(call: Call) -> str:

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import AutoModelForImageTextToText
 
 from .dialogues import DialogueMaker
 from .encode import Encoded, corpus, encode, system_text, train_tokenizer
@@ -102,8 +104,11 @@ def main() -> None:
         "--pictures", type=Path, help="made by clarify.training.generalist.pictures; without it: text only"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/nano"))
+    parser.add_argument("--start", type=Path, help="exported folder to go on from, with a new optimizer")
+    parser.add_argument("--compile", action="store_true", help="about 1.2 times as fast; needs a C++ compiler")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=8192, help="padded tokens a step")
+    parser.add_argument("--brief", type=float, default=0.7, help="share of dialogues with one short row a question")
     parser.add_argument("--longest", type=int, default=1400)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--adamw", action="store_true", help="AdamW for every parameter")
@@ -122,10 +127,12 @@ def main() -> None:
     bank = PictureBank.load(args.pictures) if args.pictures else None
     labels = bank.names if bank is not None else []
     names = load_names(args.data)
-    maker = DialogueMaker("train", names, load_phrases(FACTS), labels, bank)
+    maker = DialogueMaker("train", names, load_phrases(FACTS), labels, bank, args.brief)
     held_back = DialogueMaker("test", names, [], labels, bank)
     path = args.out / "tokenizer.json"
-    if rank == 0 and not path.exists():
+    if rank == 0 and args.start and not path.exists():
+        shutil.copyfile(args.start / "tokenizer.json", path)
+    elif rank == 0 and not path.exists():
         texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(6000))
         train_tokenizer(corpus(texts, system_text()), args.vocab).save(str(path))
     if world > 1:
@@ -134,6 +141,8 @@ def main() -> None:
     ids = {token: tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")}
     model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"])
     model.set_attn_implementation("eager")  # on a CPU 1.1 to 1.2 times as fast as the fused kernel here
+    if args.start:
+        model.load_state_dict(exported_weights(args.start))
     optims = optimizers(model, args.lr, not args.adamw)
 
     used, step, seen = 0.0, 0, 0
@@ -149,6 +158,8 @@ def main() -> None:
         for b, _ in zip(batches(held_back, tokenizer, "held back", 0, 8192, 1400), range(6), strict=False)
     ]
     decoder = model.model.text_model
+    if args.compile:
+        decoder = torch.compile(decoder, dynamic=True)
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")
     losses: list[float] = []
     last = time.time()
@@ -172,7 +183,7 @@ def main() -> None:
             optim.zero_grad(set_to_none=True)
         losses.append(loss.item())
         step, seen = step + 1, seen + world * int(tensors[0].numel())
-        if step % 100 == 0 and rank == 0:
+        if step % 200 == 0 and rank == 0:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 held = sum(answer_loss(model, *t, decoder).item() for t in test) / len(test)
             row = {
@@ -192,6 +203,13 @@ def main() -> None:
         save(checkpoint, model, optims, used, step, seen)
     if world > 1:
         dist.destroy_process_group()
+
+
+def exported_weights(folder: Path) -> dict[str, Tensor]:
+    """Reads an exported folder back to full precision; NF4 is undone, so what it rounded stays rounded."""
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
+    state: dict[str, Tensor] = model.dequantize().float().state_dict()
+    return state
 
 
 def average(model: torch.nn.Module, used: float) -> float:

@@ -82,6 +82,7 @@ class World:
         names: Real names from `load_names`.
         phrases: Real object phrases from `load_phrases` (training only; test worlds invent theirs).
         labels: Display names of the specialist's labels, used for some of the diseases.
+        brief: Whether objects are short.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class World:
         names: dict[str, list[str]],
         phrases: list[str],
         labels: list[str],
+        brief: bool = False,
     ) -> None:
         self.rng = rng
+        self.brief = brief
         self.split = split
         self._names = names
         self._phrases = phrases
@@ -162,6 +165,8 @@ class World:
     def phrase(self) -> str:
         """Draws an object: a noun phrase of 1 to 16 words."""
         rng = self.rng
+        if self.brief:
+            return self._noun_group()
         if self._phrases and self.split == "train" and rng.random() < 0.4:
             return rng.choice(self._phrases)
         text = self._noun_group()

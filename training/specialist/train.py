@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import math
 import time
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from safetensors.torch import load_file
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -115,12 +117,12 @@ def train(args: argparse.Namespace) -> None:
     first, step, spent = 0, 0, 0.0
     args.out.mkdir(parents=True, exist_ok=True)
     last = args.out / "last.pt"
-    earlier: list[dict[str, float]] = []
+    started_from = ""
     if args.start and not last.exists():  # a warm restart (Loshchilov and Hutter 2017, arXiv:1608.03983)
-        saved = torch.load(args.start, weights_only=True)
-        model.load_state_dict(saved["model"])
-        ema.load_state_dict(saved["ema"])
-        earlier = [*saved.get("earlier", []), {"epochs": saved["epoch"], "seconds": saved["spent"]}]
+        shipped = load_file(args.start)
+        model.load_state_dict(shipped)
+        ema.load_state_dict(shipped)
+        started_from = hashlib.sha256(args.start.read_bytes()).hexdigest()
     if last.exists():
         saved = torch.load(last, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -128,7 +130,7 @@ def train(args: argparse.Namespace) -> None:
         optimiser.load_state_dict(saved["optimiser"])
         generator.set_state(saved["generator"])
         first, step, spent = saved["epoch"], saved["step"], saved["spent"]
-        earlier = saved.get("earlier", [])
+        started_from = saved["started_from"]
     print(
         json.dumps(
             {
@@ -178,7 +180,7 @@ def train(args: argparse.Namespace) -> None:
                 "epoch": epoch + 1,
                 "step": step,
                 "spent": spent,
-                "earlier": earlier,
+                "started_from": started_from,
                 "seed": args.seed,
             },
             last.with_suffix(".tmp"),
@@ -232,7 +234,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
-    parser.add_argument("--start", type=Path, help="last.pt of another run: one more cycle from there")
+    parser.add_argument("--start", type=Path, help="model.safetensors of an export: one more cycle from there")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit"
