@@ -56,7 +56,7 @@ $(SRC)/clarify: # the root is the package `clarify`, whatever the folder of the 
 
 types: install-dev $(SRC)/clarify ## mypy alone
 	cd $(SRC) && "$(CURDIR)/$(BIN)/mypy" --config-file clarify/pyproject.toml --cache-dir .. \
-	  $(patsubst %,-p clarify.%,agent apps bench graph_schema tools training) -m clarify.errors -m clarify.settings
+	  $(patsubst %,-p clarify.%,agent apps bench graph_schema tools training) -m clarify.errors -m clarify.hashing -m clarify.settings
 
 format: install-dev ## sort imports and fix what ruff can fix
 	$(BIN)/ruff check --fix .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import WeightsMissing
+from ..hashing import file_sha256
 from . import calibration
 from .image_quality import quality
 from .scope import ScopeHead, describe
@@ -76,11 +76,6 @@ class Calibration:
     coverage: float
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def verified(folder: Path) -> str:
     """Check every weight file against ``manifest.json``.
 
@@ -98,7 +93,7 @@ def verified(folder: Path) -> str:
     for name in FILES:
         if not (folder / name).is_file():
             raise WeightsMissing(f"the specialist's {name} is missing.", hint=hint)
-        if sha256_of(folder / name) != recorded.get(name):
+        if file_sha256(folder / name) != recorded.get(name):
             raise WeightsMissing(f"the specialist's {name} is not the one that was exported.", hint=hint)
     return str(recorded["model.safetensors"])
 

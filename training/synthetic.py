@@ -1,20 +1,16 @@
 """A parametric renderer of dermoscopy-like pictures whose lesion, colours and structures are known.
 
-    python -m clarify.training.synthetic --out examples
-
 No patient is behind a drawn picture. Each is a pure function of a `LesionSpec` and a seed, and comes with
 the lesion mask and the attributes that were drawn, so that programs which measure them have something exact
 to be tested on. The vocabulary follows the dermoscopic consensus (Kittler et al. 2016,
-doi:10.1016/j.jaad.2015.11.038); the look does not claim more than to be plausible.
+doi:10.1016/j.jaad.2015.12.038); the look does not claim more than to be plausible.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +36,6 @@ SKINS: dict[str, tuple[float, float, float]] = {
     "tan": (0.76, 0.60, 0.50),
     "brown": (0.55, 0.40, 0.34),
 }
-SURE, UNSURE, LANDSCAPE, RASH = 91, 74, 3, 10  # seeds of the pictures in examples/
 STRUCTURES: tuple[str, ...] = ("network", "dots", "veil", "vessels", "scale", "cysts", "hair")
 
 
@@ -334,28 +329,3 @@ def random_spec(rng: np.random.Generator) -> LesionSpec:
         contrast=float(rng.uniform(0.5, 1)),
         structures=tuple(s for s in STRUCTURES if rng.random() < 0.25), vignette=bool(rng.random() < 0.15),
     )  # fmt: skip
-
-
-def write_examples(folder: Path) -> None:
-    """Draw the pictures of ``examples/``; seeds were picked so that the specialist is sure or unsure."""
-    from .specialist.scenes import LEARNT
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, seed in (("sure", SURE), ("unsure", UNSURE)):
-        drawn = draw_lesion(random_spec(np.random.default_rng(seed)), seed)
-        drawn.picture.save(folder / f"{name}.png", optimize=True)
-    for name, family, seed in (("out_of_scope", "landscape", LANDSCAPE), ("rash_photo", "rash", RASH)):
-        LEARNT[family](np.random.default_rng(seed), (450, 600)).save(folder / f"{name}.png", optimize=True)
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    write_examples(parser.parse_args().out)
-
-
-if __name__ == "__main__":
-    main()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import DynamicCache
 
-    from .loading import LoadedModel
+    from .loaded import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .prefix_cache import Key
 if TYPE_CHECKING:
     import torch
 
-    from .loading import LoadedModel
+    from .loaded import LoadedModel
 
 _TEXT_KEYS = ("input_ids", "attention_mask", "text_replacement_offsets")
 

@@ -6,60 +6,19 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput, Unavailable, WeightsMissing
+from ...hashing import file_sha256
+from .decoding import Generation, Sampling
 from .grammar import GuideFactory
+from .loaded import LoadedModel
 from .messages import ChatTemplate, fallback_syntax
 from .prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(eq=False)
-class LoadedModel:
-    """A model in memory with everything that belongs to it. Use it only under `lock`.
-
-    Attributes:
-        name: Folder or hub name, with `@revision` where one was pinned.
-        sha256: Of the weight file of a folder; the commit of a hub model; empty when unknown.
-        model: A transformers image-text-to-text model, in evaluation mode.
-        processor: Its processor.
-        tokenizer: The processor's tokenizer.
-        template: The chat template and what it can do.
-        guides: Makes grammars for this tokenizer.
-        cache: Key-value caches of recent conversations.
-        image_token_id: The token that stands for (a piece of) a picture.
-        stop_ids: Tokens that end a turn.
-        quantized: Whether the linear layers are in 4 bits.
-        lock: Serialises generation.
-    """
-
-    name: str
-    sha256: str
-    model: Any
-    processor: Any
-    tokenizer: PreTrainedTokenizerBase
-    template: ChatTemplate
-    guides: GuideFactory
-    cache: PrefixCache
-    image_token_id: int
-    stop_ids: tuple[int, ...]
-    quantized: bool
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-        return self.model.device  # type: ignore[no-any-return]
-
-    def weight_bytes(self) -> int:
-        """Bytes of parameters and buffers in memory."""
-        return int(self.model.get_memory_footprint())
 
 
 class ModelStore:
@@ -171,12 +130,6 @@ def check_folder(folder: Path) -> str:
     return hashlib.sha256("".join(file_sha256(w) for w in weights).encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read(name: str, quantize: bool, revision: str | None, device: str, local: bool) -> tuple[Any, Any]:
     import transformers
 
@@ -264,7 +217,6 @@ def _warm(loaded: LoadedModel) -> None:
     from langchain_core.messages import HumanMessage
     from PIL import Image
 
-    from .decoding import Generation, Sampling
     from .pictures import Picture
 
     picture = Picture("0" * 64, Image.new("RGB", (64, 64), (200, 160, 140)))

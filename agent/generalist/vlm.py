@@ -28,7 +28,8 @@ from .pictures import Picture
 from .tool_syntax import Parsed, parse, partial_suffix, prose_length
 
 if TYPE_CHECKING:
-    from .loading import LoadedModel, ModelStore
+    from .loaded import LoadedModel
+    from .loading import ModelStore
 
 _OPTIONS = {
     "tools",

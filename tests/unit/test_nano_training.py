@@ -12,8 +12,6 @@ pytest.importorskip("tokenizers")
 from clarify.bench.generalist import Player, faithful, key, parse_calls
 from clarify.bench.intervals import wilson
 from clarify.training.generalist.dialogues import Call, DialogueMaker, call_text
-from clarify.training.generalist.phrasing import say_rows
-from clarify.training.generalist.wording import load_wordings
 from clarify.training.generalist.encode import (
     _PICTURE,
     corpus,
@@ -23,6 +21,8 @@ from clarify.training.generalist.encode import (
     train_tokenizer,
     wrap_tokenizer,
 )
+from clarify.training.generalist.phrasing import say_rows
+from clarify.training.generalist.wording import load_wordings
 from clarify.training.generalist.world import World, load_names
 
 TOOLS = [

@@ -8,7 +8,6 @@ Usage:
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from transformers import (
     Idefics3Processor,
 )
 
+from ...hashing import file_sha256
 from .encode import IMAGE_TOKENS, wrap_tokenizer
 from .model import build, image_processor
 
@@ -77,7 +77,7 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     weights = out / "model.safetensors"
     facts |= {"bytes": weights.stat().st_size}
     facts |= {"parameters": sum(p.numel() for p in model.parameters())}
-    manifest = {"files": {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}}
+    manifest = {"files": {weights.name: file_sha256(weights)}}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return facts
 

@@ -1,4 +1,4 @@
-"""How answers are phrased: `phrasing.toml`, a sentence for each row, and drafts that have to be written again."""
+"""How answers are phrased: `phrasing.toml`, a sentence a row, and drafts that were refused."""
 
 from __future__ import annotations
 

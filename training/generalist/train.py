@@ -105,10 +105,12 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/nano"))
     parser.add_argument("--start", type=Path, help="exported folder to go on from, with a new optimizer")
-    parser.add_argument("--compile", action="store_true", help="about 1.2 times as fast; needs a C++ compiler")
+    parser.add_argument("--compile", action="store_true", help="1.2 times as fast; needs a C++ compiler")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=8192, help="padded tokens a step")
-    parser.add_argument("--brief", type=float, default=0.7, help="share of dialogues with one short row a question")
+    parser.add_argument(
+        "--brief", type=float, default=0.7, help="share of dialogues with one short row a question"
+    )
     parser.add_argument("--longest", type=int, default=1400)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--adamw", action="store_true", help="AdamW for every parameter")

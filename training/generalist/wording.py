@@ -1,4 +1,4 @@
-"""How questions are worded: the tables of `wordings/`, and what training does so that no word decides alone."""
+"""How questions are worded: the tables of `wordings/`, and how training varies that."""
 
 from __future__ import annotations
 

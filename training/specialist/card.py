@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...hashing import file_sha256
 from ...tools import calibration
 from ...tools.image_quality import quality
 from ...tools.scope import describe
-from ...tools.specialist import Specialist, second_views, sha256_of, upright
+from ...tools.specialist import Specialist, second_views, upright
 from .data import LABELS, Split, load_split
 from .metrics import share, summary
 from .scenes import HELD_BACK, LEARNT, draw_many
@@ -133,7 +134,7 @@ def write_card(folder: Path, data: Path, checkpoint: Path | None, seed: int) -> 
         "data: HAM10000 at 200x150, clean_split (5958 train, 852 val, 1703 test pictures)",
         f"command: {command}",
         *(f"{key}: {value}" for key, value in run.items()),
-        f"sha256: {sha256_of(folder / 'model.safetensors')}",
+        f"sha256: {file_sha256(folder / 'model.safetensors')}",
         "metrics:",
     ]
     for key in ("accuracy", "balanced_accuracy", "macro_auc", "ece_15", "coverage", "in_scope"):

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from ...hashing import file_sha256
 from ...tools import calibration, specialist
 from ...tools.scope import ScopeHead, describe
 from .calibrate import fit_probabilities, fit_scope, mild, negative_log_likelihood, negatives, prior_offset
@@ -121,7 +122,7 @@ def scope_head(reader: Reader, train: Split, val: Split, pictures: int, each: in
 
 def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file that is loaded."""
-    hashes = {name: specialist.sha256_of(folder / name) for name in specialist.FILES}
+    hashes = {name: file_sha256(folder / name) for name in specialist.FILES}
     (folder / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
 
 

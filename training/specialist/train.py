@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
 import json
 import math
 import time
@@ -27,6 +26,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...hashing import file_sha256
 from .data import LABELS, augment, load_split, resize
 
 ARCHITECTURE: dict[str, Any] = {
@@ -122,7 +122,7 @@ def train(args: argparse.Namespace) -> None:
         shipped = load_file(args.start)
         model.load_state_dict(shipped)
         ema.load_state_dict(shipped)
-        started_from = hashlib.sha256(args.start.read_bytes()).hexdigest()
+        started_from = file_sha256(args.start)
     if last.exists():
         saved = torch.load(last, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -234,7 +234,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
-    parser.add_argument("--start", type=Path, help="model.safetensors of an export: one more cycle from there")
+    parser.add_argument("--start", type=Path, help="an export's model.safetensors: one more cycle")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit"
