@@ -20,11 +20,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import random
 import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,7 +150,7 @@ def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[b
     return any(text == w.format(s=row.subject, o=row.object, x=other) for w in wordings), cited
 
 
-class Model:
+class Speaker:
     """The exported folder, decoded greedily in batches without any grammar."""
 
     def __init__(self, folder: Path) -> None:
@@ -183,7 +185,7 @@ class Model:
 
 
 def play(
-    model: Model, scripts: list[list[Message]], bank: PictureBank | None, order: dict[int, int], size: int
+    model: Speaker, scripts: list[list[Message]], bank: PictureBank | None, order: dict[int, int], size: int
 ) -> list[Player]:
     """Plays dialogues in batches until all have ended."""
     players = [Player(s) for s in scripts]
@@ -202,6 +204,31 @@ def play(
                 flush=True,
             )
     return players
+
+
+def play_in(
+    processes: int,
+    weights: Path,
+    pictures: Path | None,
+    made: list[list[Message]],
+    order: dict[int, int],
+    size: int,
+) -> list[Player]:
+    """Plays dialogues in several processes of one thread each; which process plays one changes nothing."""
+    parts = [made[i::processes] for i in range(processes)]
+    played: list[Any] = [None] * len(made)
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        done = pool.map(_part, *zip(*((weights, pictures, p, order, size) for p in parts), strict=True))
+        for i, players in enumerate(done):
+            played[i::processes] = players
+    return played
+
+
+def _part(
+    weights: Path, pictures: Path | None, made: list[list[Message]], order: dict[int, int], size: int
+) -> list[Player]:
+    torch.set_num_threads(1)
+    return play(Speaker(weights), made, PictureBank.load(pictures) if pictures else None, order, size)
 
 
 def report(players: list[Player], show: int) -> dict[str, Any]:
@@ -273,29 +300,32 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "weights" / "nano")
     parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--show", type=int, default=10, help="how many mistakes to print")
     parser.add_argument(
         "--shuffled", type=int, default=300, help="dialogues of the row with shuffled pictures"
     )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     bank = PictureBank.load(args.pictures) if args.pictures else None
     maker = DialogueMaker("test", load_names(args.data), [], bank.names if bank else [], bank)
-    model = Model(args.weights)
+
+    def run(made: list[list[Message]], order: dict[int, int]) -> list[Player]:
+        return play_in(args.processes, args.weights, args.pictures, made, order, args.batch)
+
     made = list(scripts(maker, args.n, args.seed))
+    played = run(made, {})
     print(f"held-back dialogues, n = {len(made)}")
-    results = {"pictures": report(play(model, made, bank, {}, args.batch), args.show)}
+    results = {"pictures": report(played, args.show)}
     if bank is not None and args.shuffled:
-        with_pictures = [s for s in made if any(m.images for m in s)][: args.shuffled]
-        print(f"dialogues with pictures, n = {len(with_pictures)}")
-        results["with_pictures"] = report(play(model, with_pictures, bank, {}, args.batch), 0)
+        seen = [i for i, script in enumerate(made) if any(m.images for m in script)][: args.shuffled]
+        print(f"dialogues with pictures, n = {len(seen)}")
+        results["with_pictures"] = report([played[i] for i in seen], 0)
         print("the same, pictures shuffled")
-        order = shuffled(with_pictures, args.seed)
-        results["shuffled"] = report(play(model, with_pictures, bank, order, args.batch), 0)
+        some = [made[i] for i in seen]
+        results["shuffled"] = report(run(some, shuffled(some, args.seed)), 0)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
