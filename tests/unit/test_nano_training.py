@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from clarify.bench.generalist import Player, faithful, key, parse_calls
+from clarify.bench.generalist import Player, faithful, key, parse_calls, resolved
 from clarify.bench.intervals import wilson
 from clarify.training.generalist.dialogues import Call, DialogueMaker, call_text
 from clarify.training.generalist.encode import (
@@ -136,7 +136,7 @@ def test_a_perfect_player_scores_everything(maker):
         while player.advance():
             message = player.script[player.at]
             player.take("".join(call_text(c) for c in message.calls) + message.text)
-        assert all(good for _, good, _, _ in player.results)
+        assert all(good and to_the_word for _, good, to_the_word, _, _ in player.results)
         assert all(prose == message.text for prose, message, _ in player.answers)
 
 
@@ -156,3 +156,16 @@ def test_calls_are_compact_json():
     text = call_text(Call("classify_lesion", {"image": "img1"}))
     assert text == '<tool_call>{"name":"classify_lesion","arguments":{"image":"img1"}}</tool_call>'
     assert json.loads(text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+
+
+def test_a_disease_counts_when_linking_finds_it_among_those_of_the_dialogue():
+    names = ["mixed liposarcoma", "peri-implant disease"]
+
+    def asked(name):
+        call = resolved(("query_knowledge", json.dumps({"diseases": [name]})), names)
+        return json.loads(call[1])["diseases"]
+
+    assert asked("my mixed liposarcoma") == ["mixed liposarcoma"]
+    assert asked("mixed liposarcomas") == ["mixed liposarcoma"]
+    assert asked("malignant later") == ["malignant later"]
+    assert asked("severe mixed liposarcoma of the ear") == ["severe mixed liposarcoma of the ear"]

@@ -82,8 +82,15 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     return facts
 
 
-def write_card(out: Path, facts: dict[str, float], metrics: Path) -> None:
-    """Writes `MODEL_CARD.md`: how the weights came to be and what `clarify.bench.generalist` measured."""
+def write_card(out: Path, facts: dict[str, float], metrics: Path, pieces: str) -> None:
+    """Writes `MODEL_CARD.md`: how the weights came to be and what `clarify.bench.generalist` measured.
+
+    Args:
+        out: The model folder.
+        facts: What `export` returned.
+        metrics: What the bench wrote to `--json`.
+        pieces: How the run was cut, where it was not one piece.
+    """
     sha256 = json.loads((out / "manifest.json").read_text("utf-8"))["files"]["model.safetensors"]
     card = (Path(__file__).parent / "card.md").read_text("utf-8")
     command = (
@@ -99,7 +106,7 @@ def write_card(out: Path, facts: dict[str, float], metrics: Path) -> None:
         "data: made-up dialogues; HAM10000 at 200x150 (clean_split train and val); drawn pictures",
         f"command: {command}",
         *(f"{key}: {value}" for key, value in facts.items()),
-        "seed: 0",
+        f'pieces: "{pieces}"',
         f"sha256: {sha256}",
         "metrics:",
     ]
@@ -121,10 +128,11 @@ def main() -> None:
     parser.add_argument(
         "--metrics", type=Path, help="write the model card with what the bench wrote to --json"
     )
+    parser.add_argument("--pieces", default="one piece", help="how the run was cut, for the model card")
     args = parser.parse_args()
     facts = export(args.run, args.out, quantize=not args.full)
     if args.metrics:
-        write_card(args.out, facts, args.metrics)
+        write_card(args.out, facts, args.metrics, args.pieces)
     print(json.dumps(facts))
 
 

@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 2 -m clarify.training.generalist.train ... --threads 1
 
 The second form averages the gradients of two processes: on a busy machine two processes that meet once a step
-wait far less than two threads that meet in every operation.
+wait far less than two threads that meet in every operation. `--weights FOLDER` goes on from an exported model
+with a new optimizer and a new cycle of the learning rate.
 
 Batches are made on the fly from `(seed, step)`, so no dialogue is seen twice and a resumed run goes on
 where it stopped.
@@ -104,7 +105,7 @@ def main() -> None:
         "--pictures", type=Path, help="made by clarify.training.generalist.pictures; without it: text only"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/nano"))
-    parser.add_argument("--start", type=Path, help="exported folder to go on from, with a new optimizer")
+    parser.add_argument("--weights", type=Path, help="exported folder to go on from, with a new optimizer")
     parser.add_argument("--compile", action="store_true", help="1.2 times as fast; needs a C++ compiler")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=8192, help="padded tokens a step")
@@ -132,8 +133,8 @@ def main() -> None:
     maker = DialogueMaker("train", names, load_phrases(FACTS), labels, bank, args.brief)
     held_back = DialogueMaker("test", names, [], labels, bank)
     path = args.out / "tokenizer.json"
-    if rank == 0 and args.start and not path.exists():
-        shutil.copyfile(args.start / "tokenizer.json", path)
+    if rank == 0 and args.weights and not path.exists():
+        shutil.copyfile(args.weights / "tokenizer.json", path)
     elif rank == 0 and not path.exists():
         texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(6000))
         train_tokenizer(corpus(texts, system_text()), args.vocab).save(str(path))
@@ -143,8 +144,8 @@ def main() -> None:
     ids = {token: tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")}
     model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"])
     model.set_attn_implementation("eager")  # on a CPU 1.1 to 1.2 times as fast as the fused kernel here
-    if args.start:
-        model.load_state_dict(exported_weights(args.start))
+    if args.weights:
+        model.load_state_dict(exported_weights(args.weights))
     optims = optimizers(model, args.lr, not args.adamw)
 
     used, step, seen = 0.0, 0, 0
