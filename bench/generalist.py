@@ -8,7 +8,7 @@ calls are answered by the made-up world and its own words stay in the conversati
 % intervals:
 
 - tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are right. In the
-  first row a disease is right where the graph's linking finds the scripted one by it among those of the dialogue
+  first row a disease is right where the graph's linking finds the scripted one by it among the dialogue's
   ("my eczema" for "eczema"), as the product does; the second row wants it to the word;
 - fidelity: cited statements that say what their cited row says (subject, relation and object of a retrieved
 row);
