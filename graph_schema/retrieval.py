@@ -11,6 +11,7 @@ from .linking import resolve
 from .paths import load_query
 from .predicates import QUERIES
 from .protocol import FactRow, KnowledgeGraph, SourceRef
+from .relations import RELATIONS
 from .schema import SCHEMA
 
 MAX_DISEASES = 50
@@ -118,6 +119,13 @@ def facts_of(kg: KnowledgeGraph, source: str) -> list[FactRow]:
     return [_fact(row, "source_facts", cypher, parameters) for row in kg.query(cypher, parameters)]
 
 
+def _imported(kg: KnowledgeGraph, curie: str) -> list[FactRow]:
+    """Returns facts of relations that no named query asks for."""
+    cypher, parameters = load_query("facts"), {"diseases": [curie]}
+    rows = [row for row in kg.query(cypher, parameters) if row["predicate"] in RELATIONS]
+    return [_fact(row, "facts", cypher, parameters) for row in rows]
+
+
 def list_sources(kg: KnowledgeGraph) -> list[dict[str, Any]]:
     """Lists every source: what it is, under which licence, and how many facts lean on it, most first."""
     facts = {row["source"]: row["facts"] for row in kg.query(load_query("sources"))}
@@ -181,9 +189,7 @@ def show(kg: KnowledgeGraph, disease: str) -> list[dict[str, Any]]:
     for curie in linked(kg, disease):
         node = kg.query(load_query("disease"), {"disease": curie})[0]
         facts = [row for name in QUERIES for row in run_query(kg, name, [curie])]
-        cypher, parameters = load_query("facts"), {"diseases": [curie]}
-        facts += [_fact(row, "facts", cypher, parameters) for row in kg.query(cypher, parameters)]
-        once = list({row.fact_id: row for row in reversed(facts)}.values())[::-1]
+        once = list({row.fact_id: row for row in [*facts, *_imported(kg, curie)]}.values())
         shown.append({**node, "facts": [row.model_dump() for row in once]})
     return shown
 

@@ -221,6 +221,6 @@ SCHEMA = GraphSchema(
             {"surface": "STRING", "kind": "STRING", "label": "STRING", "source": "STRING"},
         ),
     },
-    edge_keys={p.edge: "fact_id" for p in (*PREDICATES.values(), *RELATIONS.values())},
+    edge_keys={r.edge: "fact_id" for table in (PREDICATES, RELATIONS) for r in table.values()},
 )
 """The graph of CLARIFY. Every fact is one relationship that carries its id, its words and its source."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...errors import BadInput
@@ -60,7 +60,7 @@ _SYSTEMS = {
     "MESH": "mesh",
     "UMLS_CUI": "umls",
 }
-_TOP = Term("HumanDO.tsv", "DOID:4", "disease")
+_TOP = "DOID:4"
 _ARTICLE = re.compile(r"(An?|The) \w")
 _MOST_WORDS = 25
 _NOT_SKIN = "diseases neither below the integumentary roots nor located in skin, hair or nail"
@@ -68,21 +68,20 @@ _NOT_SKIN = "diseases neither below the integumentary roots nor located in skin,
 
 def read_disease_ontology(path: Path, known: Known, report: Report) -> Iterator[Item]:
     """Yields the diseases of the skin, then what hangs on them (see `items.Reader`)."""
+    found: Iterable[Term]
     if path.is_file() and path.name.startswith("do_skin_terms"):
-        parents, found = {}, list(_skin_table(path, report))
+        found = list(_skin_table(path, report))
         kept = {term.id for term in found}
     elif path.is_file():
-        parents, found = hierarchy(path), terms(path, report)
-        kept = below(parents, _ROOTS)
+        found = terms(path, "DOID", report)
+        kept = below(hierarchy(path, "DOID"), _ROOTS)
     else:
         found = list(_from_tables(path, report))
         parents = {term.id: term.parents for term in found}
         kept = below(parents, _ROOTS) | _located(path, parents, report)
     links: list[Item] = []
     for term in found:
-        if not term.id.startswith("DOID:"):
-            report.leave_out("terms of other ontologies")
-        elif term.id in kept or known.is_curated(term.id):
+        if term.id in kept or known.is_curated(term.id):
             yield NodeRow(term.at, "Disease", {"id": term.id, "name": term.name, "parents": term.parents})
             links += _links(term, known, report)
         else:
@@ -158,7 +157,7 @@ def _from_tables(folder: Path, report: Report) -> Iterator[Term]:
         term = by_id.setdefault(row["id"], Term(at, row["id"], row["label"]))
         if row["subClassOf"]:
             above.append((at, term.id, row["subClassOf"]))
-    by_id.setdefault(_TOP.id, _TOP)  # the table lists no term without a parent
+    by_id.setdefault(_TOP, Term(main.name, _TOP, "disease"))  # the table has no row without a parent
     by_label = {term.name: term.id for term in by_id.values()}
     for at, id_, label in above:
         if label in by_label:

@@ -9,7 +9,8 @@ from typing import Any
 from ...errors import BadInput, KGSchemaError
 from ..build import Rows
 from ..linking import term_id
-from ..schema import IMPORTED_LABELS, NAMED_TARGETS, SCHEMA, XREFS
+from ..relations import IMPORTED_LABELS
+from ..schema import NAMED_TARGETS, SCHEMA, XREFS
 from ..text import normalise, slug
 from .items import CodeRow, EdgeRow, Importer, Item, NameRow, NodeRow
 from .names import bare_adjective, unsayable
@@ -91,7 +92,7 @@ class Merger:
             return
         if not CURIE.fullmatch(id_):
             raise KGSchemaError(f"{id_!r} is no id of the form PREFIX:LOCAL")
-        if reason := unsayable(name or ""):
+        if reason := unsayable(name or "", _LONGEST["object"]):
             raise KGSchemaError(f"name of {id_}: {reason}")
         if self.has(item.label, id_):
             if name != self.name(item.label, id_):

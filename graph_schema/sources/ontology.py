@@ -52,11 +52,11 @@ class Term:
     obsolete: bool = False
 
 
-def terms(path: Path, report: Report) -> Iterator[Term]:
-    """Yields the terms of a file that are not obsolete.
+def terms(path: Path, prefix: str, report: Report) -> Iterator[Term]:
+    """Yields the terms of a file whose ids have a prefix and that are not obsolete.
 
     Raises:
-        BadInput: It is neither OBO nor OBO graph JSON, or cannot be read.
+        BadInput: It is neither OBO nor OBO graph JSON, cannot be read, or holds no such term.
     """
     with open_bytes(path) as stream:
         try:
@@ -64,13 +64,21 @@ def terms(path: Path, report: Report) -> Iterator[Term]:
         except (EOFError, OSError, zlib.error):
             is_json = False
     found = _json_terms(path, report) if is_json else _obo_terms(path, report)
+    own = False
     for term in found:
+        own = own or term.id.startswith(f"{prefix}:")
         if not CURIE.fullmatch(term.id):
             report.reject(term.at, f"{term.id!r} is no id of the form PREFIX:LOCAL")
-        elif not term.obsolete and not term.name:
+        elif not term.id.startswith(f"{prefix}:"):
+            report.leave_out("terms of other ontologies")
+        elif term.obsolete:
+            report.leave_out("obsolete terms")
+        elif not term.name:
             report.reject(term.at, f"{term.id} has no name")
-        elif not term.obsolete:
+        else:
             yield term
+    if not own:
+        raise BadInput(f"{path} holds no term {prefix}:…", hint="Is it another ontology?")
 
 
 def below(parents: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
@@ -94,9 +102,9 @@ def below(parents: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str
     return found
 
 
-def hierarchy(path: Path) -> dict[str, list[str]]:
+def hierarchy(path: Path, prefix: str) -> dict[str, list[str]]:
     """Returns id -> parents of a file, in a first pass that rejects nothing: the second pass does."""
-    return {term.id: term.parents for term in terms(path, Report())}
+    return {term.id: term.parents for term in terms(path, prefix, Report())}
 
 
 def _obo_terms(path: Path, report: Report) -> Iterator[Term]:

@@ -33,11 +33,11 @@ def read_symptoms(path: Path, known: Known, report: Report) -> Iterator[Item]:
     A path is `symp.obo`, plain or .gz, or a folder that holds it. Above a kept symptom nothing is kept.
     """
     file = _in(path, "symp*.obo", "Symptom Ontology")
-    kept = below(hierarchy(file), _SYMP_ROOTS)
+    kept = below(hierarchy(file, "SYMP"), _SYMP_ROOTS)
     rule = "symptoms that are neither below SYMP:0000488 (skin) nor in the graph"
     wanted = [
         term
-        for term in terms(file, report)
+        for term in terms(file, "SYMP", report)
         if _keep(term.id in kept or known.has("Symptom", term.id), rule, report)
     ]
     yield from _ontology("Symptom", wanted, known)
@@ -55,11 +55,11 @@ def read_phenotypes(path: Path, known: Known, report: Report) -> Iterator[Item]:
     if not lay:
         raise BadInput(f"no lay wordings of HPO in {path}.", hint="Give layperson-synonyms.tsv.")
     obo = find(folder, "hp*.obo")
-    parents = hierarchy(obo) if obo else {}
+    parents = hierarchy(obo, "HP") if obo else {}
     kept = below(parents, _HP_ROOTS)
     if obo:
         rule = "terms of the OBO file that are not below HP:0001574 (integument)"
-        wanted = [t for t in terms(obo, report) if _keep(t.id in kept, rule, report)]
+        wanted = [t for t in terms(obo, "HP", report) if _keep(t.id in kept, rule, report)]
         yield from _ontology("Phenotype", wanted, known)
     for at, row in table(lay, ("?term", "?term_label", "?layperson"), report, language_tags=True):
         match = _HP_ADDRESS.fullmatch(row["?term"])
@@ -80,14 +80,13 @@ def read_anatomy(path: Path, known: Known, report: Report) -> Iterator[Item]:
     A path is an UBERON file in OBO (any name with `uberon`), plain or .gz, or a folder that holds it.
     """
     file = _in(path, "*uberon*.obo", "UBERON")
-    kept = below(hierarchy(file), _UBERON_ROOTS)
-    holders = {p for t in terms(file, Report()) if t.id in kept for p in t.part_of}
+    kept = below(hierarchy(file, "UBERON"), _UBERON_ROOTS)
+    holders = {p for t in terms(file, "UBERON", Report()) if t.id in kept for p in t.part_of}
     rule = "structures that are neither skin, hair, nail nor what those belong to, nor in the graph"
     wanted = [
         term
-        for term in terms(file, report)
-        if term.id.startswith("UBERON:")
-        and _keep(term.id in kept | holders or known.has("Site", term.id), rule, report)
+        for term in terms(file, "UBERON", report)
+        if _keep(term.id in kept | holders or known.has("Site", term.id), rule, report)
     ]
     yield from _ontology("Site", wanted, known)
     for term in wanted:

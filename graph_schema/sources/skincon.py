@@ -1,8 +1,8 @@
 """SkinCon joined with Fitzpatrick17k: in how many pictures of a condition each visual concept was marked.
 
 A path is a folder with `skincon_fitzpatrick17k.csv` (a column a concept, 0 or 1) and
-`fitzpatrick17k_labels.csv` (md5hash, label), each plain or .gz. Pictures that SkinCon sets aside do not count.
-A condition is the disease of the graph with that name, else a disease of its own; a concept that was never
+`fitzpatrick17k_labels.csv` (md5hash, label), each plain or .gz. Pictures that SkinCon sets aside are
+left out. A condition is the disease of the graph with that name, else a disease of its own; what was never
 marked in a condition has no edge.
 """
 

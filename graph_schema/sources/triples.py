@@ -29,6 +29,7 @@ from ..predicates import PREDICATES
 from ..schema import XREFS
 from .items import CodeRow, EdgeRow, Item, Known, NameRow, NodeRow
 from .lines import table
+from .ontology import CURIE
 from .own import OwnFacts
 from .report import Report
 
@@ -49,6 +50,8 @@ def read_triples(path: Path, known: Known, report: Report) -> Iterator[Item]:
 
 def _row(at: str, row: Mapping[str, str], facts: OwnFacts) -> Iterator[Item]:
     subject, predicate, object_ = row["subject"], row["predicate"], row["object"]
+    if not CURIE.fullmatch(subject):
+        raise KGSchemaError(f"{subject!r} is no id of the form PREFIX:LOCAL")
     if name := row.get("subject_name"):
         yield NodeRow(at, "Disease", {"id": subject, "name": name})
     if predicate in PREDICATES:
