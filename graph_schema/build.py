@@ -195,10 +195,11 @@ def _write(kg: WritableGraph, rows: Rows, progress: Progress | None) -> None:
 
 
 def engine_version() -> str:
-    """Returns the engine a built file belongs to; another version may not be able to open it."""
+    """Returns the engine and the schema a built file belongs to; under others it may not open or answer."""
     from importlib.metadata import version
 
-    return f"ladybug-{version('ladybug')}"
+    schema = hashlib.sha256(SCHEMA.text().encode()).hexdigest()[:8]
+    return f"ladybug-{version('ladybug')}-schema-{schema}"
 
 
 def build_graph(

@@ -449,6 +449,21 @@ def test_a_later_load_without_the_source_withdraws_its_facts(facts: Path, tmp_pa
     store.close()
 
 
+def test_a_graph_with_imports_is_not_replaced_when_the_shipped_facts_change(
+    facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLARIFY_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CLARIFY_GRAPH", raising=False)
+    monkeypatch.setattr("clarify.graph_schema.loading.FACTS", facts)
+    words = [folder_of("triples", tmp_path)]
+    build_graph(tmp_path / "home" / "graph", extend=lambda r: void(add_sources(r, chosen_sources(words))))
+    text = (facts / "blue.toml").read_text(encoding="utf-8")
+    (facts / "blue.toml").write_text(text.replace("harmless", "benign"), encoding="utf-8")
+    kg = open_graph()
+    assert retrieval.stats(kg).sources["my-atlas-2021"] == 1
+    kg.close()
+
+
 def test_the_command_line_builds_lists_and_reports(
     facts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
