@@ -13,7 +13,7 @@ from ..relations import IMPORTED_LABELS
 from ..schema import NAMED_TARGETS, SCHEMA, XREFS
 from ..text import normalise, slug
 from .items import CodeRow, EdgeRow, Importer, Item, NameRow, NodeRow
-from .names import bare_adjective, unsayable
+from .names import bare_adjective, general, unsayable
 from .ontology import CURIE
 from .report import ADDED, Report
 
@@ -119,6 +119,9 @@ class Merger:
             return
         if item.label == "Disease" and term in self._curated_names:
             report.leave_out("names that a curated disease has already")
+            return
+        if item.label == "Disease" and general(item.text):
+            report.leave_out("names that are general words")
             return
         if item.kind == "synonym" and bare_adjective(item.text):
             report.leave_out("synonyms that are one adjective")

@@ -52,7 +52,7 @@ DO = {
     "disease-symptom.tsv": "disease_id\tdisease_label\tsymptom_id\tsymptom_label\n"
     "DOID:9003\tgreen spot\tSYMP:9001\titching\nDOID:9005\tlung trouble\tSYMP:9002\tcough\n",
     "do_skin_terms.tsv": "id\tlabel\tdefinition\tsynonyms\tparents\tbranch\tICD10CM\n"
-    "DOID:9001\tspot of blue\t\tblue macula|Allergic\tDOID:16\tintegumentary\t\n"
+    "DOID:9001\tspot of blue\t\tblue macula|Allergic|skin rashes\tDOID:16\tintegumentary\t\n"
     "DOID:9003\tgreen spot\t\tverdant macule|azure macule\tDOID:16\tintegumentary\t\n",
 }
 

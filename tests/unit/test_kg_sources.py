@@ -106,6 +106,7 @@ def test_curated_facts_names_and_codes_stay(facts: Path, tmp_path: Path) -> None
     definitions = {src: edge["fact_id"] for (src, _), edge in edges(rows, "DEFINED_AS").items()}
     assert definitions == {"DOID:9001": "blue-def-1", "DOID:9003": "do-def-doid-9003"}
     assert report.left_out["synonyms that are one adjective"] == 1
+    assert report.left_out["names that are general words"] == 2  # "skin rashes" and the root
     assert (
         report.left_out["names that a curated disease has already"] == 1
     )  # azure macule means the blue spot
@@ -396,6 +397,20 @@ def test_another_ontology_is_noticed(facts: Path, tmp_path: Path) -> None:
     folder = T.write(tmp_path, {"symp.obo": T.SYMP})
     with pytest.raises(BadInput, match="holds no term DOID"):
         imported(facts, f"do={folder / 'symp.obo'}")
+
+
+def test_flaws_of_an_obo_graph_are_named_by_their_place(facts: Path, tmp_path: Path) -> None:
+    graph = json.loads(T.graph_text())
+    graph["graphs"][0]["nodes"] += [{"type": "CLASS", "lbl": "no id"}, "no node"]
+    graph["graphs"][0]["edges"].append({"sub": "x", "pred": "is_a"})
+    path = tmp_path / "doid.json"
+    path.write_text(json.dumps(graph), encoding="utf-8")
+    _, (report,) = imported(facts, f"do={path}")
+    places = [line.partition(": ")[0] for line in report.first]
+    assert places == ["doid.json:edge 4", "doid.json:node 7", "doid.json:node 8"]
+    path.write_text(json.dumps(graph)[:-200], encoding="utf-8")
+    with pytest.raises(BadInput, match="no OBO graph JSON"):
+        imported(facts, f"do={path}")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
