@@ -11,6 +11,7 @@ import typer
 
 from ..errors import BadInput, ClarifyError, CypherRefused, KGQueryError
 from .console import Progress, answer_texts, check, emit, required
+from .importing import Rejects, Sources, importing
 
 if TYPE_CHECKING:
     from ..graph_schema.protocol import KnowledgeGraph, Link
@@ -42,6 +43,8 @@ def build(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of the graph; default: the one in use.")
     ] = None,
+    source: Sources = None,
+    rejects: Rejects = None,
     as_json: Json = False,
 ) -> None:
     """Build the embedded graph into new files and publish them by rename."""
@@ -49,8 +52,11 @@ def build(
     from ..settings import load_settings
     from .render import show_counts
 
-    with Progress() as progress:
-        counts = build_graph(folder or load_settings().graph_dir, facts=facts, progress=progress).as_dict()
+    target = folder or load_settings().graph_dir
+    with Progress() as progress, importing(source, rejects, progress) as imports:
+        built = build_graph(target, facts=facts, extend=imports.extend, progress=progress)
+    imports.account()
+    counts = imports.counted(built.as_dict())
     emit(counts) if as_json else show_counts(counts)
 
 
@@ -63,6 +69,8 @@ def load(
     facts: Annotated[
         Path | None, typer.Option(help="Folder of fact files instead of the shipped ones.")
     ] = None,
+    source: Sources = None,
+    rejects: Rejects = None,
     as_json: Json = False,
 ) -> None:
     """Write the facts into a Neo4j server; loading twice changes nothing."""
@@ -74,13 +82,15 @@ def load(
     target = url or load_settings().graph
     if not target.startswith(SCHEMES):
         raise BadInput(f"{target or 'no address'!r} is no Neo4j server.", hint="Give bolt://HOST:7687.")
-    with Progress() as progress:
+    with Progress() as progress, importing(source, rejects, progress) as imports:
         progress(f"connecting to {target}")
         kg = open_graph(target, read_only=False)
         try:
-            counts = load_into(kg, facts, progress=progress).as_dict()
+            loaded = load_into(kg, facts, extend=imports.extend, progress=progress)
         finally:
             kg.close()
+    imports.account()
+    counts = imports.counted(loaded.as_dict())
     emit(counts) if as_json else show_counts(counts)
 
 
@@ -93,6 +103,24 @@ def stats(as_json: Json = False) -> None:
     with opened() as kg:
         counts = retrieval.stats(kg).as_dict()
     emit(counts) if as_json else show_counts(counts)
+
+
+@app.command()
+def sources(
+    source: Annotated[str | None, typer.Argument(help="Show the facts that lean on this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List every source with the number of facts that lean on it, or the facts of one, for review."""
+    from ..graph_schema import retrieval
+    from .render import show_facts, show_sources
+
+    with opened() as kg:
+        if source:
+            facts = retrieval.facts_of(kg, source)
+            emit(facts) if as_json else show_facts(facts)
+            return
+        listed = retrieval.list_sources(kg)
+    emit(listed) if as_json else show_sources(listed)
 
 
 @app.command()

@@ -116,6 +116,13 @@ def show_counts(counts: Mapping[str, Any]) -> None:
     show_lines([f"version {counts['version']}"])
 
 
+def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints every source with the number of facts that lean on it."""
+    for row in rows:
+        more = "; ".join(filter(None, (row["organisation"], str(row["year"] or ""), row["licence"])))
+        show_lines([f"{row['facts']:>6}  {row['id']:<24} {row['title']}" + (f" ({more})" if more else "")])
+
+
 def show_disease(entry: Mapping[str, Any]) -> None:
     """Prints one disease as a tree: its names and codes, then its facts by relation."""
     from rich.tree import Tree

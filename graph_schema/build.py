@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +18,10 @@ from .predicates import PREDICATES, state
 from .protocol import KnowledgeGraph
 from .retrieval import Stats, stats
 from .schema import NAMED_TARGETS, SCHEMA
-from .text import normalise
+from .text import normalise, slug
 
 Progress = Callable[[str], None]
+Extend = Callable[["Rows"], None]
 Row = dict[str, Any]
 _MAX_NAME_WORDS = 4
 LOCK_TIMEOUT_S = 180.0
@@ -67,8 +67,13 @@ class Rows:
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def make_rows(facts: FactBase) -> Rows:
-    """Turns facts into node and relationship rows."""
+def make_rows(facts: FactBase, extend: Extend | None = None) -> Rows:
+    """Turns facts into node and relationship rows.
+
+    Args:
+        facts: Checked facts.
+        extend: Adds what comes from other sources, once the facts are there.
+    """
     rows = Rows()
     for source in facts.sources:
         rows.node("Source", source.model_dump())
@@ -80,6 +85,8 @@ def make_rows(facts: FactBase) -> Rows:
         for fact in file.facts:
             ranks[fact.predicate] = ranks.get(fact.predicate, 0) + 1
             _fact(rows, file, fact, ranks[fact.predicate], names)
+    if extend:
+        extend(rows)
     rows.node("GraphInfo", {"id": "graph", "version": rows.digest()})
     return rows
 
@@ -116,7 +123,7 @@ def _fact(rows: Rows, file: DiseaseFile, fact: FactEntry, rank: int, names: Mapp
         target, other = fact.other, names[fact.other]
     else:
         name, other = fact.node or fact.object, ""
-        target = f"CLARIFY:{predicate.target.lower()}-{_slug(name)}"
+        target = target_id(predicate.target, name)
         is_new = target not in rows.nodes.get(predicate.target, {})
         rows.node(predicate.target, {"id": target, "name": name})
         if is_new and predicate.target in NAMED_TARGETS and len(name.split()) <= _MAX_NAME_WORDS:
@@ -141,23 +148,34 @@ def _fact(rows: Rows, file: DiseaseFile, fact: FactEntry, rank: int, names: Mapp
     )
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
+def target_id(label: str, name: str) -> str:
+    """Returns the id of what facts point to; the same words are the same node."""
+    return f"CLARIFY:{label.lower()}-{slug(name)}"
 
 
 def load_into(
-    kg: WritableGraph, facts: FactBase | Path | None = None, *, progress: Progress | None = None
+    kg: WritableGraph,
+    facts: FactBase | Path | None = None,
+    *,
+    extend: Extend | None = None,
+    progress: Progress | None = None,
 ) -> Stats:
     """Writes facts into an open, writable graph (a server), and withdraws facts no longer among them.
 
-    Nodes that lost their last fact stay; loading twice changes nothing.
+    Nodes that lost their last fact stay, and names and hierarchies; loading twice changes nothing.
+
+    Args:
+        kg: An open store.
+        facts: Checked facts or their folder; None for the shipped ones.
+        extend: Adds what comes from other sources (see `make_rows`).
+        progress: Gets a line per step.
 
     Raises:
         BadFacts: The fact files cannot be used.
         KGError: The engine refuses.
     """
     base = facts if isinstance(facts, FactBase) else load_facts(facts)
-    rows = make_rows(base)
+    rows = make_rows(base, extend)
     for type_, key in SCHEMA.edge_keys.items():
         kg.keep_edges(type_, [e[key] for (t, _, _), edges in rows.edges.items() if t == type_ for e in edges])
     _write(kg, rows, progress)
@@ -177,16 +195,18 @@ def _write(kg: WritableGraph, rows: Rows, progress: Progress | None) -> None:
 
 
 def engine_version() -> str:
-    """Returns the engine a built file belongs to; another version may not be able to open it."""
+    """Returns the engine and the schema a built file belongs to; under others it may not open or answer."""
     from importlib.metadata import version
 
-    return f"ladybug-{version('ladybug')}"
+    schema = hashlib.sha256(SCHEMA.text().encode()).hexdigest()[:8]
+    return f"ladybug-{version('ladybug')}-schema-{schema}"
 
 
 def build_graph(
     path: Path,
     *,
     facts: Path | None = None,
+    extend: Extend | None = None,
     progress: Progress | None = None,
     skip: Callable[[], bool] = lambda: False,
 ) -> Stats:
@@ -198,6 +218,7 @@ def build_graph(
     Args:
         path: Folder of the graph; made when absent.
         facts: Folder of fact files; None for the shipped ones.
+        extend: Adds what comes from other sources (see `make_rows`).
         progress: Gets a line per step.
         skip: Asked under the lock; True when another process has done the work meanwhile.
 
@@ -210,11 +231,12 @@ def build_graph(
     """
     from filelock import FileLock, Timeout
 
-    rows = make_rows(load_facts(facts))
+    rows = make_rows(load_facts(facts), extend)
+    own = facts is not None or extend is not None
     try:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / "build.lock", timeout=LOCK_TIMEOUT_S):
-            return Stats() if skip() else _publish(path, rows, facts, progress)
+            return Stats() if skip() else _publish(path, rows, facts, progress, own=own)
     except Timeout as error:
         raise KGUnavailable(
             f"another process is building {path}.", hint="Try again when it has ended."
@@ -223,7 +245,7 @@ def build_graph(
         raise KGUnavailable(f"{path} cannot be written: {error}.", hint="Choose another folder.") from error
 
 
-def _publish(path: Path, rows: Rows, facts: Path | None, progress: Progress | None) -> Stats:
+def _publish(path: Path, rows: Rows, facts: Path | None, progress: Progress | None, *, own: bool) -> Stats:
     from .stores.ladybug_store import LadybugKG
 
     version = rows.nodes["GraphInfo"]["graph"]["version"]
@@ -244,7 +266,7 @@ def _publish(path: Path, rows: Rows, facts: Path | None, progress: Progress | No
         "engine": engine_version(),
         "graph": f"{stem}.lbug",
         "terms": f"{stem}.sqlite",
-        "facts": "shipped" if facts is None else "own",
+        "facts": "own" if own else "shipped",
         "facts_digest": facts_digest(facts),
         "nodes": sum(found.labels.values()) + 1,
         "relationships": sum(found.types.values()),

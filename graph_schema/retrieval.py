@@ -11,6 +11,7 @@ from .linking import resolve
 from .paths import load_query
 from .predicates import QUERIES
 from .protocol import FactRow, KnowledgeGraph, SourceRef
+from .relations import RELATIONS
 from .schema import SCHEMA
 
 MAX_DISEASES = 50
@@ -106,6 +107,32 @@ def linked(kg: KnowledgeGraph, disease: str) -> list[str]:
     return [m.curie for m in links]
 
 
+def facts_of(kg: KnowledgeGraph, source: str) -> list[FactRow]:
+    """Returns every fact that leans on a source, for review.
+
+    Raises:
+        BadInput: No such source.
+    """
+    if source not in {row["id"] for row in list_sources(kg)}:
+        raise BadInput(f"no source {source!r}.", hint="`clarify kg sources` shows their ids.")
+    cypher, parameters = load_query("source_facts"), {"source": source}
+    return [_fact(row, "source_facts", cypher, parameters) for row in kg.query(cypher, parameters)]
+
+
+def _imported(kg: KnowledgeGraph, curie: str) -> list[FactRow]:
+    """Returns facts of relations that no named query asks for."""
+    cypher, parameters = load_query("facts"), {"diseases": [curie]}
+    rows = [row for row in kg.query(cypher, parameters) if row["predicate"] in RELATIONS]
+    return [_fact(row, "facts", cypher, parameters) for row in rows]
+
+
+def list_sources(kg: KnowledgeGraph) -> list[dict[str, Any]]:
+    """Lists every source: what it is, under which licence, and how many facts lean on it, most first."""
+    facts = {row["source"]: row["facts"] for row in kg.query(load_query("sources"))}
+    listed = [{**row, "facts": facts.get(row["id"], 0)} for row in kg.query(load_query("source_list"))]
+    return sorted(listed, key=lambda row: (-row["facts"], row["id"]))
+
+
 def _fact(row: Mapping[str, Any], query: str, cypher: str, parameters: dict[str, Any]) -> FactRow:
     differs = row["predicate"] == "differs from"
     source = SourceRef(
@@ -162,7 +189,7 @@ def show(kg: KnowledgeGraph, disease: str) -> list[dict[str, Any]]:
     for curie in linked(kg, disease):
         node = kg.query(load_query("disease"), {"disease": curie})[0]
         facts = [row for name in QUERIES for row in run_query(kg, name, [curie])]
-        once = list({row.fact_id: row for row in facts}.values())
+        once = list({row.fact_id: row for row in [*facts, *_imported(kg, curie)]}.values())
         shown.append({**node, "facts": [row.model_dump() for row in once]})
     return shown
 
@@ -176,8 +203,9 @@ def stats(kg: KnowledgeGraph) -> Stats:
     }
     types = {}
     for name, (pairs, _) in SCHEMA.edges.items():
-        source = pairs[0][0]
-        types[name] = _count(kg, f"MATCH (a:{source})-[r:{name}]->(b) RETURN count(r) AS n")
+        labelled = dict.fromkeys(source for source, _ in pairs)
+        asked = (f"MATCH (a:{source})-[r:{name}]->(b) RETURN count(r) AS n" for source in labelled)
+        types[name] = sum(_count(kg, cypher) for cypher in asked)
     sources = {row["source"]: row["facts"] for row in kg.query(load_query("sources"))}
     return Stats(labels, types, sources, graph_version(kg))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import KGSchemaError
 from .predicates import PREDICATES
+from .relations import HIERARCHIES, IMPORTED_LABELS, RELATIONS
 
 _PYTHON: dict[str, tuple[type, ...]] = {
     "STRING": (str,),
@@ -176,6 +177,11 @@ _FACT = {
     "reviewed": "BOOLEAN",
     "support": "STRING",
 }
+_IMPORT = {
+    **dict.fromkeys(("licence", "version"), "STRING"),
+    **dict.fromkeys(("nodes", "relationships", "names", "codes", "left_out", "rejected"), "INT64"),
+}
+"""What an import records of itself; empty for the source of a curated fact."""
 XREFS = ("doid", "icd10cm", "icd11", "snomedct", "mesh", "umls")
 NAMED_TARGETS = ("Site", "Sign", "RiskFactor", "Cause", "Test", "Treatment", "Complication")
 """Labels besides Disease whose short names are searchable."""
@@ -193,24 +199,28 @@ SCHEMA = GraphSchema(
         **{label: _NAMED for label in NAMED_TARGETS},
         "Outcome": _NAMED,
         "RedFlag": _NAMED,
+        **{label: _NAMED for label in IMPORTED_LABELS},
         "Source": {
             "title": "STRING",
             "organisation": "STRING",
             "year": "INT64",
             "identifier": "STRING",
             "kind": "STRING",
+            **_IMPORT,
         },
         "Term": {"text": "STRING"},
         "GraphInfo": {"version": "STRING"},
     },
     edges={
         **{p.edge: ([("Disease", p.target)], _FACT) for p in PREDICATES.values()},
-        "IS_A": ([("Disease", "Disease")], {}),
+        **{r.edge: ([(r.subject, r.target)], {**_FACT, **dict(r.more)}) for r in RELATIONS.values()},
+        "IS_A": ([(label, label) for label in HIERARCHIES], {"source": "STRING"}),
+        "PART_OF": ([("Site", "Site")], {"source": "STRING"}),
         "NAMES": (
-            [("Term", label) for label in ("Disease", *NAMED_TARGETS)],
-            {"surface": "STRING", "kind": "STRING", "label": "STRING"},
+            [("Term", label) for label in ("Disease", *NAMED_TARGETS, *IMPORTED_LABELS)],
+            {"surface": "STRING", "kind": "STRING", "label": "STRING", "source": "STRING"},
         ),
     },
-    edge_keys={p.edge: "fact_id" for p in PREDICATES.values()},
+    edge_keys={r.edge: "fact_id" for table in (PREDICATES, RELATIONS) for r in table.values()},
 )
 """The graph of CLARIFY. Every fact is one relationship that carries its id, its words and its source."""

@@ -70,6 +70,11 @@ def normalise(text: str) -> str:
     return " ".join(word for word, _, _ in spans(text))
 
 
+def slug(text: str) -> str:
+    """Returns a text as part of an id: lower case, everything else than letters and digits one hyphen."""
+    return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
+
+
 def readings(text: str) -> list[list[str]]:
     """Returns the folded words, and the words without plural folding where that differs.
 

@@ -1,5 +1,5 @@
 // How many facts lean on each source.
-MATCH (d:Disease)-[r]->(x)
+MATCH (a)-[r]->(b)
 WHERE r.fact_id IS NOT NULL
 RETURN r.source AS source, count(*) AS facts
 ORDER BY source

@@ -232,6 +232,22 @@ def test_damage_is_noticed_at_open(graph: BaseStore, tmp_path: Path) -> None:
         open_graph(folder)
 
 
+def test_a_graph_of_another_schema_is_built_again(
+    tmp_path: Path, facts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLARIFY_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CLARIFY_GRAPH", raising=False)
+    monkeypatch.setattr("clarify.graph_schema.loading.FACTS", facts)
+    open_graph().close()
+    manifest = tmp_path / "home" / "graph" / "manifest.json"
+    held = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**held, "engine": held["engine"][:-8] + "00000000"}))
+    with pytest.raises(KGUnavailable, match="schema-00000000"):
+        open_graph(manifest.parent)
+    open_graph().close()
+    assert json.loads(manifest.read_text())["engine"] == held["engine"]
+
+
 def test_what_is_absent_is_said(tmp_path: Path) -> None:
     for target in (tmp_path / "nowhere", "http://example.org"):
         with pytest.raises(KGUnavailable):

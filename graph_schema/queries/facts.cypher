@@ -1,0 +1,10 @@
+// Everything stated about diseases, curated and imported. $diseases: ids of Disease nodes.
+MATCH (d:Disease)-[r]->(o)
+WHERE d.id IN $diseases AND r.fact_id IS NOT NULL
+MATCH (s:Source)
+WHERE s.id = r.source
+RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,
+       r.rank AS rank, r.section AS section, r.reviewed AS reviewed, r.support AS support,
+       d.id AS subject_curie, d.name AS subject, o.id AS object_curie, o.name AS object_name,
+       s.id AS source, s.title AS title, s.year AS year, s.organisation AS organisation
+ORDER BY predicate, rank, fact_id
