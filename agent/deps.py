@@ -107,7 +107,7 @@ class GraphKnowledge:
 
     def mentions(self, text: str) -> list[Link]:
         """Finds the diseases that a text names."""
-        from ..graph_schema.linking import find_mentions
+        from ..graph_schema.mentions import find_mentions
 
         return find_mentions(self.kg, text)
 

@@ -167,7 +167,7 @@ def link(
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="At most so many nodes.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Find the diseases that a text may mean; nothing when none is near enough."""
+    """Find the diseases that a name may mean or a sentence names; nothing when none is near enough."""
     check(text, "text")
     from ..graph_schema import linking
     from .render import show_links
@@ -175,7 +175,7 @@ def link(
     with opened() as kg:
 
         def one(words: str) -> list[Link]:
-            return linking.link(kg, words, k)
+            return linking.link_text(kg, words, k)
 
         answer_texts(text, "text", one, show_links, as_json=as_json)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from clarify.errors import BadInput, CypherRefused, KGQueryError, KGReadOnly, KGSchemaError, KGTimeout
-from clarify.graph_schema import guard, linking, retrieval
+from clarify.graph_schema import guard, linking, mentions, retrieval
 from clarify.graph_schema.build import build_graph, load_into
 from clarify.graph_schema.loading import load_facts
 from clarify.graph_schema.paths import all_queries
@@ -144,7 +144,7 @@ def test_all_engines_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
         assert linking.link(kg, text, 10) == linking.link(embedded, text, 10)
         assert linking.link(kg, text, 10, label=None) == linking.link(embedded, text, 10, label=None)
     sentence = "is it psoriasys, a mole or lichen planus - or AK"
-    assert linking.find_mentions(kg, sentence) == linking.find_mentions(embedded, sentence)
+    assert mentions.find_mentions(kg, sentence) == mentions.find_mentions(embedded, sentence)
     assert retrieval.graph_version(kg) == retrieval.graph_version(embedded)
     assert retrieval.list_nodes(kg, "Disease") == retrieval.list_nodes(embedded, "Disease")
     assert retrieval.show(kg, "melanoma") == retrieval.show(embedded, "melanoma")
