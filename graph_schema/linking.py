@@ -10,7 +10,7 @@ from ..errors import BadInput
 from .folding import normalise, readings
 from .paths import load_query
 from .protocol import KnowledgeGraph, Link
-from .text import same, telling
+from .text import little, same
 from .vocabulary import vocabulary
 
 FLOOR = 0.8
@@ -70,13 +70,21 @@ def link(
         if rows:
             return [as_link({**rows[0], "label": "Disease", "matched": text}, 1.0, "curie")]
     for name in dict.fromkeys((text, without_short_form(text))):
-        found = exact(kg, [term_id(name)], label).get(term_id(name), [])
+        ids = [term_id(name), *(f"TERM:{'_'.join(words)}" for words in joined(normalise(name).split()))]
+        named = exact(kg, ids, label)
+        found = next((named[id_] for id_ in ids if id_ in named), [])
         if not found:
             rows = kg.search(name, 4 * k)
             near = [r for r in rows if r["score"] >= floor and label in (None, r["label"])]
             found = [as_link(row, row["score"], how_near(name, row["matched"])) for row in near]
         if found:
             return found[:k]
+    parts = [part for part in re.split(r"[,;/()]| - ", text) if normalise(part)]
+    if len(parts) > 1:  # "androgenetic alopecia, male pattern baldness": two names of one thing
+        each = [link(kg, part, k, floor, label=label) for part in parts]
+        shared = [m for m in each[0] if all(m.curie in {other.curie for other in links} for links in each)]
+        if shared:
+            return shared[:k]
     return vectors.near(text, k) if vectors else []
 
 
@@ -136,12 +144,17 @@ def exact(kg: KnowledgeGraph, ids: Sequence[str], label: str | None) -> dict[str
     return found
 
 
+def joined(words: Sequence[str]) -> list[list[str]]:
+    """Returns a name's words with each pair of neighbours written as one: "ring worm" is "ringworm"."""
+    return [[*words[:i], words[i] + words[i + 1], *words[i + 2 :]] for i in range(len(words) - 1)]
+
+
 def how_near(text: str, name: str) -> str:
     """Says how an inexact match differs: `variant` when every telling word is spelt right."""
     theirs = normalise(name).split()
 
     def known(words: Iterable[str]) -> bool:
-        return all(not telling([w]) or any(same(w, other) for other in theirs) for w in words)
+        return all(little(w) or any(same(w, other) for other in theirs) for w in words)
 
     return "variant" if any(known(words) for words in readings(text)) else "misspelling"
 

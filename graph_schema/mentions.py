@@ -1,13 +1,13 @@
-"""Names of diseases within running text: exact names first, then misspellings, never a part of another name."""
+"""Diseases named in running text: exact names first, then misspellings, never a part of another name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from .folding import spans
+from .folding import readings, spans
 from .linking import MAX_TEXT, as_link, exact, how_near
 from .protocol import KnowledgeGraph, Link
-from .text import noise, rank_names, telling
+from .text import little, nearest, noise, rank_names, telling
 from .vocabulary import vocabulary
 
 MENTION_FLOOR = 0.85
@@ -32,19 +32,22 @@ def find_mentions(kg: KnowledgeGraph, text: str) -> list[Link]:
     """
     reader = _Reader(text[:MAX_TEXT])
     grams = reader.grams(_LONGEST_NAME)
-    ids = {(i, j): "TERM:" + "_".join(reader.words[i:j]) for i, j in grams}
-    names = exact(kg, sorted(set(ids.values())), "Disease")
+    ids = {run: reader.term_ids(*run) for run in grams}
+    names = exact(kg, sorted({id_ for both in ids.values() for id_ in both}), "Disease")
     for i, j in grams:
-        links = names.get(ids[i, j], [])
+        links = next((names[id_] for id_ in ids[i, j] if id_ in names), [])
         if links and reader.free(i, j) and not reader.by_chance(i, j, links):
             reader.take(i, j, [] if reader.is_another(i, j) else links)
         elif reader.free(i, j) and " ".join(reader.words[i:j]) in vocabulary().others:
             reader.take(i, j, [])
     near = [row for row in kg.near_names(reader.rest()) if row["label"] == "Disease"]
+    likely = reader.near({word for row in near for word in row["term"].split()})
     for i, j in reader.grams(_LONGEST_MISSPELT) if near else []:
         part = reader.words[i:j]
-        if not reader.free(i, j) or noise(part[0]) or noise(part[-1]) or not telling(part):
-            continue  # "the melanom" is the one word "melanom"
+        if not (reader.free(i, j) and likely.issuperset(range(i, j)) and telling(part)):
+            continue
+        if noise(part[0]) or noise(part[-1]):  # "the melanom" is the one word "melanom"
+            continue
         best = rank_names(reader.raw(i, j), near, 3)
         if best and best[0]["score"] >= MENTION_FLOOR:
             links = [
@@ -72,6 +75,11 @@ class _Reader:
         runs = [(i, j) for i in range(n) for j in range(i + 1, min(i + longest, n) + 1)]
         return sorted(runs, key=lambda run: (run[0] - run[1], run[0]))
 
+    def term_ids(self, i: int, j: int) -> list[str]:
+        """Ids of the Terms that a run of words may be: as it is, and two words written as one."""
+        words = self.words[i:j]
+        return ["TERM:" + "_".join(words), *(["TERM:" + "".join(words)] if j - i == 2 else [])]
+
     def raw(self, i: int, j: int) -> str:
         return self._text[self._spans[i][1] : self._spans[j - 1][2]]
 
@@ -80,6 +88,15 @@ class _Reader:
 
     def rest(self) -> str:
         return " ".join(self.raw(n, n + 1) for n in range(len(self.words)) if n not in self._taken)
+
+    def near(self, known: Collection[str]) -> set[int]:
+        """The words that are like one of the known words, or say little: a name has no others."""
+
+        def fits(n: int) -> bool:
+            said = {word for reading in readings(self.raw(n, n + 1)) for word in reading}
+            return any(little(word) or nearest(word, known)[0] for word in said)
+
+        return {n for n in range(len(self.words)) if n not in self._taken and fits(n)}
 
     def take(self, i: int, j: int, links: Sequence[Link]) -> None:
         self._found.append((i, [m.model_copy(update={"matched": self.raw(i, j)}) for m in links]))
@@ -107,7 +124,7 @@ class _Reader:
         return organ in known.organs | known.before
 
     def _adds_little(self, n: int) -> bool:
-        return self.words[n] in vocabulary().weak or self.words[n] in vocabulary().implied
+        return little(self.words[n])
 
     def _joined(self, j: int) -> bool:
         """Whether only a space or a hyphen stands before word `j`."""

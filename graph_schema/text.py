@@ -12,6 +12,8 @@ from .folding import readings
 from .vocabulary import vocabulary
 
 _NOISE = frozenset("a an the of on in my your his her its is are was and or for with to by from at s".split())
+_MOST_MISSING = 0.25
+"""How much of a name may be left out: "squamous carcinoma" is enough, "strawberry" (mark) is not."""
 _SAME = 0.95
 """What another word for the same thing counts."""
 
@@ -49,7 +51,8 @@ def similarity(query: Sequence[str], term: Sequence[str]) -> float:
     """Scores folded query words against folded term words in 0..1.
 
     A Dice coefficient weighted by word length. Every telling word of the query must be found in the term:
-    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease.
+    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease. What the term has more
+    counts in full ("age" is no age spot) unless it is empty ("Bowen" is Bowen's disease).
     """
     left = list(term)
     matched = total = 0.0
@@ -62,9 +65,16 @@ def similarity(query: Sequence[str], term: Sequence[str]) -> float:
         if best:
             left.remove(best)
             matched += best_score * (weight + _weight(best))
-        elif weight and word not in vocabulary().weak and not _implied(word, term):
+        elif _implied(word, term) or _somewhere(word, term):
+            total -= 0.8 * weight
+        elif weight and word not in vocabulary().weak:
             return 0.0
-    total += sum(_weight(word) for word in term)
+    whole = sum(_weight(word) for word in term)
+    missing = sum(len(word) for word in left if word not in _NOISE and word not in vocabulary().empty)
+    whole += missing - sum(map(_weight, left))
+    if missing > _MOST_MISSING * whole:
+        return 0.0
+    total += whole
     return round(matched / total, 4) if total else 0.0
 
 
@@ -74,7 +84,8 @@ def nearest(word: str, words: Iterable[str]) -> tuple[str, float]:
     for candidate in words:
         limit = min(allowed_edits(word), allowed_edits(candidate))
         edits = distance(word, candidate, limit)
-        score = 1 - edits / max(len(word), len(candidate)) if edits <= limit else 0.0
+        near = edits <= limit and not _opposite(word, candidate)
+        score = 1 - edits / max(len(word), len(candidate)) if near else 0.0
         if score < _SAME and same(word, candidate):
             score = _SAME
         if score > best_score:
@@ -82,8 +93,27 @@ def nearest(word: str, words: Iterable[str]) -> tuple[str, float]:
     return best, best_score
 
 
+def _opposite(a: str, b: str) -> bool:
+    pairs = vocabulary().opposites
+    return any(
+        a.startswith(x) and b.startswith(y) or a.startswith(y) and b.startswith(x) for x, y in pairs
+    )
+
+
 def _implied(word: str, term: Sequence[str]) -> bool:
     return any(other in vocabulary().implied.get(word, ()) for other in term)
+
+
+def _somewhere(word: str, term: Sequence[str]) -> bool:
+    """Whether a word says where, of a name that does not: "hand eczema" is eczema, "body lice" not head lice."""
+    sites = vocabulary().sites
+    return word in sites and sites.isdisjoint(term)
+
+
+def little(word: str) -> bool:
+    """Whether a name may have a folded word more or less."""
+    known = vocabulary()
+    return word in _NOISE or word in known.weak or word in known.sites or word in known.implied
 
 
 def _weight(word: str) -> float:

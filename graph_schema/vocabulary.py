@@ -17,7 +17,10 @@ class Vocabulary:
 
     Attributes:
         same: folded word -> the folded words that may stand for it, itself among them.
-        weak: Words that add little to a name.
+        weak: Words that a text may add to a name.
+        empty: Those of them that it may also leave out.
+        opposites: Pairs of beginnings that turn a word into its opposite.
+        sites: Places of the skin; a name that says none is not changed by one.
         implied: A word that may be left out -> the words one of which must be there.
         sentence: Words that a name does not have.
         growth: Last words of names of growths, beside those that end in "oma".
@@ -29,6 +32,9 @@ class Vocabulary:
 
     same: Mapping[str, frozenset[str]]
     weak: frozenset[str]
+    empty: frozenset[str]
+    opposites: tuple[tuple[str, str], ...]
+    sites: frozenset[str]
     implied: Mapping[str, frozenset[str]]
     sentence: frozenset[str]
     growth: frozenset[str]
@@ -47,6 +53,9 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(
         same={word: group for group in groups for word in group},
         weak=_folded(table["weak"]),
+        empty=_folded(table["empty"]),
+        opposites=tuple((a, b) for a, b in (line.split() for line in table["opposites"])),
+        sites=_folded(table["sites"]),
         implied={word: _folded(line) for word, line in table["implied"].items()},
         sentence=frozenset(table["sentence"]["words"].split()),
         growth=_folded(other["growth"]),

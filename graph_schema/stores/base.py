@@ -141,7 +141,7 @@ class BaseStore(ABC):
         return rank_names(text, self.near_names(text[:200]), k)
 
     def near_names(self, text: str) -> list[dict[str, Any]]:
-        """Every name with a word like, or meaning, one of the text's: dicts with id, name, label, matched, kind, term."""
+        """Every name with a word like, or meaning, one of the text's: as `KnowledgeGraph.near_names`."""
         said = {word for reading in readings(text) for word in reading if telling([word])}
         words = sorted(said.union(*(vocabulary().same.get(word, ()) for word in said)))
         ids = self._candidates(words[:_MAX_WORDS], _MAX_CANDIDATES) if words else []
