@@ -97,7 +97,7 @@ class GraphKnowledge:
         """Runs a named query."""
         from ..graph_schema.retrieval import run_query
 
-        return run_query(self.kg, query, diseases, limit)
+        return list(run_query(self.kg, query, diseases, limit))
 
     def cypher(self, statement: str) -> list[dict[str, Any]]:
         """Runs one free read statement under the guard."""

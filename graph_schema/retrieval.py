@@ -8,9 +8,11 @@ from typing import Any
 
 from ..errors import BadInput
 from .linking import resolve
+from .multihop import MULTIHOP, conditions_with, treatments
 from .paths import load_query
 from .predicates import QUERIES
-from .protocol import FactRow, KnowledgeGraph, SourceRef
+from .protocol import FactRow, KnowledgeGraph
+from .rows import fact_row
 from .schema import SCHEMA
 
 MAX_DISEASES = 50
@@ -53,34 +55,49 @@ class Stats:
 
 
 def run_query(
-    kg: KnowledgeGraph, name: str, diseases: Sequence[str], limit: int | None = None
-) -> list[FactRow]:
+    kg: KnowledgeGraph,
+    name: str,
+    diseases: Sequence[str] = (),
+    limit: int | None = None,
+    *,
+    signs: Sequence[str] = (),
+    site: str = "",
+) -> Sequence[FactRow]:
     """Runs a named query.
 
     Args:
         kg: The graph.
-        name: A key of `QUERIES`.
+        name: A key of `QUERIES`, or one of `MULTIHOP`.
         diseases: CURIEs or names, at least one. `differential` of one name returns all its differentials, of
             several those between them in both directions (a shared name may stand for several diseases).
+            The queries of `MULTIHOP` about treatments take two: the first is treated.
         limit: Most rows.
+        signs: For `conditions_with`: what is seen or felt, in anybody's words.
+        site: For `conditions_with`: where.
 
     Returns:
-        Rows by the query's predicate order, then rank, then the order of the diseases, so that a limit keeps
+        `JoinedRow`s for `MULTIHOP` (`ConditionRow`s, best first, for `conditions_with`). Else rows by the query's predicate order, then rank, then the order of the diseases, so that a limit keeps
         the most important rows of every disease.
 
     Raises:
         BadInput: Unknown query, no disease or too many.
         UnknownDisease: A name that is linked to nothing.
     """
-    if name not in QUERIES:
-        raise BadInput(f"no query {name!r}.", hint=f"Queries: {', '.join(QUERIES)}.")
+    if name not in QUERIES and name not in MULTIHOP:
+        raise BadInput(f"no query {name!r}.", hint=f"Queries: {', '.join([*QUERIES, *MULTIHOP])}.")
+    if limit is not None and limit < 1:
+        raise BadInput("limit must be at least 1.")
+    if name == "conditions_with":
+        return conditions_with(kg, signs, site, limit)
     if not 0 < len(diseases) <= MAX_DISEASES:
         raise BadInput(
             f"a query needs 1 to {MAX_DISEASES} diseases, not {len(diseases)}.",
             hint="Write disease=melanoma.",
         )
-    if limit is not None and limit < 1:
-        raise BadInput("limit must be at least 1.")
+    if name in MULTIHOP:
+        if len(diseases) != 2:
+            raise BadInput(f"{name} needs two diseases.", hint="Write disease=psoriasis disease=tinea.")
+        return treatments(kg, name, linked(kg, diseases[0]), linked(kg, diseases[1]), limit)
     curies = list(dict.fromkeys(curie for disease in diseases for curie in linked(kg, disease)))
     between = name == "differential" and len(diseases) > 1
     cypher = load_query("differential_between" if between else name)
@@ -90,7 +107,7 @@ def run_query(
         kg.query(cypher, parameters),
         key=lambda r: (order[r["predicate"]], r["rank"], curies.index(r["subject_curie"]), r["fact_id"]),
     )
-    return [_fact(row, name, cypher, parameters) for row in rows[:limit]]
+    return [fact_row(row, name, cypher, parameters) for row in rows[:limit]]
 
 
 def linked(kg: KnowledgeGraph, disease: str) -> list[str]:
@@ -104,32 +121,6 @@ def linked(kg: KnowledgeGraph, disease: str) -> list[str]:
     if not links:
         raise UnknownDisease(disease)
     return [m.curie for m in links]
-
-
-def _fact(row: Mapping[str, Any], query: str, cypher: str, parameters: dict[str, Any]) -> FactRow:
-    differs = row["predicate"] == "differs from"
-    source = SourceRef(
-        id=row["source"],
-        title=row["title"],
-        year=row["year"],
-        organisation=row["organisation"] or "",
-        section=row["section"] or "",
-    )
-    return FactRow(
-        fact_id=row["fact_id"],
-        statement=row["statement"],
-        source=source,
-        subject=row["subject"],
-        predicate=f"differs from {row['object_name']}" if differs else row["predicate"],
-        object=row["object"],
-        subject_curie=row["subject_curie"],
-        object_curie=row["object_curie"],
-        reviewed=row["reviewed"],
-        support=row["support"],
-        query=query,
-        cypher=cypher,
-        parameters=parameters,
-    )
 
 
 def graph_version(kg: KnowledgeGraph) -> str:

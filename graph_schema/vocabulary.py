@@ -27,6 +27,9 @@ class Vocabulary:
         before: Words that make the name of a growth after them another disease.
         organs: Words that do so after "of".
         after: Words that make the name before them another disease.
+        finding_weak: Words that a sign may have more or less.
+        negations: Phrases after which a phrase says what is not there.
+        wholes: A part of the body -> what it is a part of.
         others: Normal forms of other diseases' names.
     """
 
@@ -41,6 +44,9 @@ class Vocabulary:
     before: frozenset[str]
     organs: frozenset[str]
     after: frozenset[str]
+    finding_weak: frozenset[str]
+    negations: tuple[str, ...]
+    wholes: Mapping[str, frozenset[str]]
     others: frozenset[str]
 
 
@@ -62,8 +68,19 @@ def vocabulary() -> Vocabulary:
         before=_folded(other["before"]),
         organs=_folded(other["organs"]),
         after=_folded(other["after"]),
+        finding_weak=_folded(table["findings"]["weak"]),
+        negations=tuple(table["findings"]["negations"]),
+        wholes=_wholes(table["part_of"]),
         others=frozenset(normalise(name) for name in other["names"]),
     )
+
+
+def _wholes(table: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    wholes: dict[str, frozenset[str]] = {}
+    for whole, parts in table.items():
+        for part in _folded(parts):
+            wholes[part] = wholes.get(part, frozenset()) | {fold(whole)}
+    return wholes
 
 
 def _folded(line: str) -> frozenset[str]:
