@@ -151,7 +151,10 @@ def test_all_engines_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
 
 
 def test_every_query_file_runs(kg: BaseStore) -> None:
-    params = {"diseases": ["DOID:1909"], "disease": "DOID:1909", "terms": ["TERM:melanoma"]}
+    params = {
+        "diseases": ["DOID:1909"], "disease": "DOID:1909", "terms": ["TERM:melanoma"],
+        "nodes": ["CLARIFY:sign-itching"], "first": ["DOID:8893"], "second": ["DOID:2723", "DOID:8881"],
+    }  # fmt: skip
     for name, text in all_queries().items():
         if name != "differential_between":
             assert kg.query(text, params), name
@@ -168,6 +171,20 @@ def test_differentials_between_several(kg: BaseStore) -> None:
     assert rows and all({r.subject_curie, r.object_curie} <= set(group) for r in rows)
     shared = retrieval.run_query(kg, "differential", ["actinic keratosis or Bowen's disease", "DOID:2513"])
     assert shared == rows
+
+
+def test_multihop_queries_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
+    for name, diseases in (
+        ("treatments_shared", ["psoriasis", "dermatitis"]),
+        ("treatments_conflict", ["psoriasis", "rosacea"]),
+        ("treatments_conflict", ["seborrheic keratosis", "melanoma"]),
+    ):
+        rows = retrieval.run_query(kg, name, diseases)
+        assert rows and rows == retrieval.run_query(embedded, name, diseases)
+    asked = {"signs": ["itchy", "silvery scale"], "site": "elbow"}
+    rows = retrieval.run_query(kg, "conditions_with", **asked)  # type: ignore[arg-type]
+    assert rows[0].subject == "psoriasis"
+    assert rows == retrieval.run_query(embedded, "conditions_with", **asked)  # type: ignore[arg-type]
 
 
 def test_a_limit_keeps_the_most_important_of_each(kg: BaseStore) -> None:
