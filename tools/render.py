@@ -33,7 +33,8 @@ class Finding(Protocol):
 def render_rows(rows: Sequence[FactRow]) -> str:
     """Renders fact rows, one a line: `[fact_id] subject | predicate | object`."""
     return "\n".join(
-        f"[{quoted(r.fact_id)}] {quoted(r.subject)} | {quoted(r.predicate)} | {quoted(r.object)}" for r in rows
+        f"[{quoted(r.fact_id)}] {quoted(r.subject)} | {quoted(r.predicate)} | {quoted(r.object)}"
+        for r in rows
     )
 
 

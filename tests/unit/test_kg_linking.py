@@ -78,8 +78,8 @@ def test_a_name_is_found_in_any_common_form(kg: BaseStore, text: str, curie: str
 
 @pytest.mark.parametrize(
     "text",
-    ["uveal quandelioma", "hypoglorbosis", "azure", "azure sky", "spot", "skin disease", "quizzitch", "eczema",
-     "carcinoma", "garden chair", "blorbus quandelioma", "zz"],
+    ["uveal quandelioma", "hypoglorbosis", "azure", "azure sky", "spot", "skin disease", "quizzitch",
+     "eczema", "carcinoma", "garden chair", "blorbus quandelioma", "zz"],
 )  # fmt: skip
 def test_what_is_no_name_means_nothing(kg: BaseStore, text: str) -> None:
     assert link(kg, text) == [] == link_text(kg, text)
@@ -128,7 +128,9 @@ def test_bounds_are_named(kg: BaseStore) -> None:
 
 @settings(max_examples=60)
 @given(st.sampled_from([n for n in NAMES if max(map(len, n[1].split())) >= 8]), st.integers(0, 40), st.data())
-def test_one_typing_error_is_forgiven(kg: BaseStore, named: tuple[str, str], at: int, data: st.DataObject) -> None:
+def test_one_typing_error_is_forgiven(
+    kg: BaseStore, named: tuple[str, str], at: int, data: st.DataObject
+) -> None:
     curie, name = named
     words = name.split()
     n = max(range(len(words)), key=lambda i: len(words[i]))
