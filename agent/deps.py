@@ -97,7 +97,7 @@ class GraphKnowledge:
         """Runs a named query."""
         from ..graph_schema.retrieval import run_query
 
-        return run_query(self.kg, query, diseases, limit)
+        return list(run_query(self.kg, query, diseases, limit))
 
     def cypher(self, statement: str) -> list[dict[str, Any]]:
         """Runs one free read statement under the guard."""
@@ -107,7 +107,7 @@ class GraphKnowledge:
 
     def mentions(self, text: str) -> list[Link]:
         """Finds the diseases that a text names."""
-        from ..graph_schema.linking import find_mentions
+        from ..graph_schema.mentions import find_mentions
 
         return find_mentions(self.kg, text)
 

@@ -157,9 +157,10 @@ def list_(
 
 @app.command()
 def query(
-    name: Annotated[str, typer.Argument(help="A named query, for example treatment.")],
+    name: Annotated[str, typer.Argument(help="A named query, for example treatment or conditions_with.")],
     arguments: Annotated[
-        list[str], typer.Argument(metavar="disease=NAME...", help="A CURIE or a name each.")
+        list[str],
+        typer.Argument(metavar="disease=NAME...", help="Also signs=A,B and site=PLACE for conditions_with."),
     ],
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many facts.")] = None,
     as_json: Json = False,
@@ -168,25 +169,26 @@ def query(
     from ..graph_schema.retrieval import run_query
     from .render import show_facts
 
-    diseases = parameters(arguments)
+    given = parameters(arguments)
+    signs = [sign for said in given["signs"] for sign in said.split(",")]
     with opened() as kg:
-        rows = run_query(kg, name, diseases, limit)
+        rows = run_query(kg, name, given["disease"], limit, signs=signs, site=" ".join(given["site"]))
     emit(rows) if as_json else show_facts(rows)
 
 
-def parameters(words: Sequence[str]) -> list[str]:
-    """Reads `disease=…` words.
+def parameters(words: Sequence[str]) -> dict[str, list[str]]:
+    """Reads `disease=…`, `signs=…` and `site=…` words.
 
     Raises:
         BadInput: A word has another form.
     """
-    diseases = []
+    given: dict[str, list[str]] = {"disease": [], "signs": [], "site": []}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or key.strip() != "disease":
+        if not equals or key.strip() not in given:
             raise BadInput(f"{word!r} is not a parameter of this query.", hint="Write disease=melanoma.")
-        diseases.append(required(value, "disease"))
-    return diseases
+        given[key.strip()].append(required(value, key.strip()))
+    return given
 
 
 @app.command()
@@ -195,7 +197,7 @@ def link(
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="At most so many nodes.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Find the diseases that a text may mean; nothing when none is near enough."""
+    """Find the diseases that a name may mean or a sentence names; nothing when none is near enough."""
     check(text, "text")
     from ..graph_schema import linking
     from .render import show_links
@@ -203,7 +205,7 @@ def link(
     with opened() as kg:
 
         def one(words: str) -> list[Link]:
-            return linking.link(kg, words, k)
+            return linking.link_text(kg, words, k)
 
         answer_texts(text, "text", one, show_links, as_json=as_json)
 

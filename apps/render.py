@@ -90,9 +90,9 @@ def show_facts(rows: Sequence[FactRow]) -> None:
     """Prints fact rows with their sources."""
     for row in rows:
         text = _text(f"{row.statement} ")
-        text.append(f"[{row.fact_id}]", "dim cyan")
+        text.append(f"[{', '.join(getattr(row, 'fact_ids', (row.fact_id,)))}]", "dim cyan")
         out().print(text)
-    sources = {row.source.id: row.source for row in rows}
+    sources = {s.id: s for row in rows for s in getattr(row, "sources", (row.source,))}
     show_lines(f"  {s.id}: {s.organisation}, {s.title}, {s.year or 'n. d.'}" for s in sources.values())
 
 

@@ -35,9 +35,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from ..graph_schema.folding import normalise
 from ..graph_schema.linking import FLOOR
 from ..graph_schema.protocol import FactRow
-from ..graph_schema.text import normalise, rank_names
+from ..graph_schema.text import rank_names
 from ..training.generalist.dialogues import Call, DialogueMaker, Message
 from ..training.generalist.encode import segments, system_text
 from ..training.generalist.phrasing import PHRASING

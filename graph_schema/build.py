@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import KGUnavailable
+from .folding import normalise, slug
 from .linking import term_id
 from .loading import DiseaseFile, FactBase, FactEntry, facts_digest, load_facts
 from .predicates import PREDICATES, state
 from .protocol import KnowledgeGraph
 from .retrieval import Stats, stats
 from .schema import NAMED_TARGETS, SCHEMA
-from .text import normalise, slug
 
 Progress = Callable[[str], None]
 Extend = Callable[["Rows"], None]

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from ..errors import BadInput
+from .folding import normalise, readings
 from .paths import load_query
 from .protocol import KnowledgeGraph, Link
-from .text import noise, normalise, rank_names, spans, telling
+from .text import little, same
+from .vocabulary import vocabulary
 
 FLOOR = 0.8
 """Least score of a misspelt name. "keratosis" against "solar keratosis" scores 0.78: half is not enough."""
-MENTION_FLOOR = 0.85
-"""Within a sentence most words are no names at all, so a misspelling must be closer."""
 MAX_TEXT = 8000
 MAX_NAME = 200
-_LONGEST_NAME = 8
 _KINDS = ("name", "synonym", "lay", "abbreviation")
+_SHORT_FORM = re.compile(r"\s*\(\s*([A-Z]{2,6})s?\s*\)|^\s*([A-Z]{2,6})\s+-\s+")
+
+
+class Nearby(Protocol):
+    """A third step for names that no spelling leads to: `vectors.NameVectors`."""
+
+    def near(self, text: str, k: int) -> list[Link]:
+        """Returns the nodes whose names mean nearly the same, best first; an empty list when none does."""
 
 
 def term_id(text: str) -> str:
@@ -25,7 +34,13 @@ def term_id(text: str) -> str:
 
 
 def link(
-    kg: KnowledgeGraph, text: str, k: int = 5, floor: float = FLOOR, *, label: str | None = "Disease"
+    kg: KnowledgeGraph,
+    text: str,
+    k: int = 5,
+    floor: float = FLOOR,
+    *,
+    label: str | None = "Disease",
+    vectors: Nearby | None = None,
 ) -> list[Link]:
     """Finds the nodes that a name may mean.
 
@@ -35,10 +50,12 @@ def link(
         k: Most results.
         floor: Least score of an inexact match, 0..1.
         label: Only nodes of this label; None for all.
+        vectors: Asked when no spelling leads to a node.
 
     Returns:
         Exact matches (several when the name is shared), else near ones best first, else an empty list. `how`
-        is one of `curie`, `name`, `synonym`, `lay`, `abbreviation`, `misspelling`.
+        is one of `curie`, `name`, `synonym`, `lay`, `abbreviation`, `variant` (other words or another order),
+        `misspelling`, `vector`.
 
     Raises:
         BadInput: Empty or longer than 200 characters.
@@ -51,96 +68,110 @@ def link(
     if ":" in text and label in (None, "Disease"):
         rows = kg.query(load_query("diseases"), {"diseases": [text, _upper_prefix(text)]})
         if rows:
-            return [_link({**rows[0], "label": "Disease", "matched": text}, 1.0, "curie")]
-    exact = _exact(kg, [term_id(text)], label).get(term_id(text), [])
-    if exact:
-        return exact[:k]
-    rows = kg.search(text, 4 * k)
-    near = [r for r in rows if r["score"] >= floor and label in (None, r["label"])]
-    return [_link(row, row["score"], "misspelling") for row in near][:k]
+            return [as_link({**rows[0], "label": "Disease", "matched": text}, 1.0, "curie")]
+    for name in dict.fromkeys((text, without_short_form(text))):
+        ids = [term_id(name), *(f"TERM:{'_'.join(words)}" for words in joined(normalise(name).split()))]
+        named = exact(kg, ids, label)
+        found = next((named[id_] for id_ in ids if id_ in named), [])
+        if not found:
+            rows = kg.search(name, 4 * k)
+            near = [r for r in rows if r["score"] >= floor and label in (None, r["label"])]
+            found = [as_link(row, row["score"], how_near(name, row["matched"])) for row in near]
+        if found:
+            return found[:k]
+    parts = [part for part in re.split(r"[,;/()]| - ", text) if normalise(part)]
+    if len(parts) > 1:  # "androgenetic alopecia, male pattern baldness": two names of one thing
+        each = [link(kg, part, k, floor, label=label) for part in parts]
+        shared = [m for m in each[0] if all(m.curie in {other.curie for other in links} for links in each)]
+        if shared:
+            return shared[:k]
+    return vectors.near(text, k) if vectors else []
 
 
-def find_mentions(kg: KnowledgeGraph, text: str) -> list[Link]:
-    """Finds the diseases that a sentence names.
+def link_text(kg: KnowledgeGraph, text: str, k: int = 5, *, vectors: Nearby | None = None) -> list[Link]:
+    """Finds the diseases that a name or a sentence means.
 
-    The longest name wins where names overlap. Words outside every exact name are then tried as misspellings.
-    Two-letter abbreviations count only in capitals ("AK", not "ak").
+    A text that is no name but reads as a sentence ("is this psoriasis or ringworm?") means the diseases it
+    names, in its order. A name with a word that no name of the graph has ("uveal melanoma") means nothing.
 
-    Args:
-        kg: The graph.
-        text: Free text; what follows 8,000 characters is not read.
-
-    Returns:
-        Links in the order of the text; `matched` is the part of the text.
+    Raises:
+        BadInput: Empty or longer than 8,000 characters.
     """
-    text = text[:MAX_TEXT]
-    words = spans(text)
-    grams = [(i, j) for i in range(len(words)) for j in range(i + 1, min(i + _LONGEST_NAME, len(words)) + 1)]
-    ids = {(i, j): "TERM:" + "_".join(w for w, _, _ in words[i:j]) for i, j in grams}
-    exact = _exact(kg, sorted(set(ids.values())), "Disease")
-    found: list[tuple[int, list[Link]]] = []
-    taken: set[int] = set()
+    from .mentions import find_mentions
 
-    def take(i: int, j: int, links: Sequence[Link]) -> None:
-        matched = text[words[i][1] : words[j - 1][2]]
-        found.append((i, [m.model_copy(update={"matched": matched}) for m in links]))
-        taken.update(range(i, j))
-
-    longest_first = sorted(grams, key=lambda g: (g[0] - g[1], g[0]))
-    for i, j in longest_first:
-        links = exact.get(ids[i, j], [])
-        raw = text[words[i][1] : words[j - 1][2]]
-        if links and not taken & set(range(i, j)) and not _by_chance(raw, links):
-            take(i, j, links)
-    near = kg.near_names(" ".join(text[a:b] for n, (_, a, b) in enumerate(words) if n not in taken))
-    near = [row for row in near if row["label"] == "Disease"]
-    for i, j in longest_first if near else []:
-        if j - i > 4 or taken & set(range(i, j)):
-            continue
-        part = [w for w, _, _ in words[i:j]]
-        if noise(part[0]) or noise(part[-1]) or not telling(part):  # "the melanom" is the one word "melanom".
-            continue
-        best = rank_names(text[words[i][1] : words[j - 1][2]], near, 3)
-        if best and best[0]["score"] >= MENTION_FLOOR:
-            take(i, j, [_link(r, r["score"], "misspelling") for r in best if r["score"] == best[0]["score"]])
-    seen: set[str] = set()
-    ordered = [m for _, links in sorted(found, key=lambda f: f[0]) for m in links]
-    return [m for m in ordered if not (m.curie in seen or seen.add(m.curie))]  # type: ignore[func-returns-value]
+    text = text.strip()
+    if len(text) > MAX_TEXT:
+        raise BadInput(f"a text has at most {MAX_TEXT} characters")
+    if len(text) > MAX_NAME:
+        return find_mentions(kg, text)[:k]
+    found = link(kg, text, k)
+    if not found and is_sentence(text):
+        found = find_mentions(kg, text)[:k]
+    return found or (vectors.near(text, k) if vectors else [])
 
 
-def resolve(kg: KnowledgeGraph, name: str) -> list[Link]:
+def is_sentence(text: str) -> bool:
+    """Whether a text reads as running text: a pronoun, a verb, a question mark, several lines."""
+    words = set(re.findall(r"[a-z]+", text.lower().replace("'", "").replace("\u2019", "")))
+    return bool(words & vocabulary().sentence) or bool(re.search(r"[?!\n]|[.;]\s+\S", text))
+
+
+def resolve(kg: KnowledgeGraph, name: str, *, label: str = "Disease") -> list[Link]:
     """Returns the one meaning of a name: several links only when equally good ones share it.
 
     A name of the form "A or B" that is no name itself means both.
     """
-    links = link(kg, name, 10)
+    links = link(kg, name, 10, label=label)
     best = [m for m in links if m.score == links[0].score]
-    if best and best[0].how != "misspelling":
+    if best and best[0].how not in ("misspelling", "variant"):
         return best
     parts = [part for part in name.split(" or ") if part.strip()]
     if len(parts) > 1:
-        both = [[m for m in link(kg, part, 10) if m.how != "misspelling"] for part in parts]
+        both = [[m for m in link(kg, part, 10, label=label) if m.how != "misspelling"] for part in parts]
         if all(both):
             return list({m.curie: m for links in both for m in links}.values())
     return best
 
 
-def _exact(kg: KnowledgeGraph, ids: Sequence[str], label: str | None) -> dict[str, list[Link]]:
+def exact(kg: KnowledgeGraph, ids: Sequence[str], label: str | None) -> dict[str, list[Link]]:
+    """Returns, by Term id, the nodes that bear exactly these names."""
     found: dict[str, list[Link]] = {}
     for start in range(0, len(ids), 2000):
         rows = kg.query(load_query("terms"), {"terms": list(ids[start : start + 2000])})
         for row in sorted(rows, key=lambda r: (_KINDS.index(r["kind"]), r["name"])):
             if label in (None, row["label"]):
-                found.setdefault(term_id(row["matched"]), []).append(_link(row, 1.0, row["kind"]))
+                found.setdefault(term_id(row["matched"]), []).append(as_link(row, 1.0, row["kind"]))
     return found
 
 
-def _by_chance(raw: str, links: Sequence[Link]) -> bool:
-    short = len(raw.rstrip("s")) <= 2
-    return short and links[0].how == "abbreviation" and not raw.rstrip("s").isupper()
+def joined(words: Sequence[str]) -> list[list[str]]:
+    """Returns a name's words with each pair of neighbours written as one: "ring worm" is "ringworm"."""
+    return [[*words[:i], words[i] + words[i + 1], *words[i + 2 :]] for i in range(len(words) - 1)]
 
 
-def _link(row: dict[str, object], score: float, how: str) -> Link:
+def how_near(text: str, name: str) -> str:
+    """Says how an inexact match differs: `variant` when every telling word is spelt right."""
+    theirs = normalise(name).split()
+
+    def known(words: Iterable[str]) -> bool:
+        return all(little(w) or any(same(w, other) for other in theirs) for w in words)
+
+    return "variant" if any(known(words) for words in readings(text)) else "misspelling"
+
+
+def without_short_form(text: str) -> str:
+    """Drops an abbreviation that the rest spells out: "atopic dermatitis (AD)", "SK - solar keratosis"."""
+    match = _SHORT_FORM.search(text)
+    if not match:
+        return text
+    rest = text[: match.start()] + " " + text[match.end() :]
+    initials = "".join(word[0] for word in normalise(rest).split())
+    short = (match.group(1) or match.group(2)).lower()
+    return rest.strip() if short in initials or initials in short else text
+
+
+def as_link(row: dict[str, object], score: float, how: str) -> Link:
+    """Makes a link of a row of `terms.cypher` or of a search."""
     return Link(
         curie=str(row["id"]),
         name=str(row["name"]),

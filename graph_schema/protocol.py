@@ -67,6 +67,36 @@ class FactRow(BaseModel):
     parameters: dict[str, Any] = {}
 
 
+class JoinedRow(FactRow):
+    """A row that several facts together give; `fact_id` and `source` are those of the first.
+
+    Attributes:
+        fact_ids: Every fact the statement rests on.
+        sources: Their sources, each once.
+    """
+
+    fact_ids: tuple[str, ...]
+    sources: tuple[SourceRef, ...]
+
+
+class ConditionRow(JoinedRow):
+    """A disease that fits signs at a site.
+
+    Attributes:
+        score: 0..1, the share of what was asked that fits; a sign that few diseases have counts more.
+        matched: What was asked and fits -> the facts that say so.
+        missing: What was asked and no fact of the disease says.
+        unknown: What was asked and no fact of the graph says.
+        further: Fact id -> sign of the disease that was not asked for.
+    """
+
+    score: float
+    matched: dict[str, tuple[str, ...]]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    further: dict[str, str]
+
+
 class Link(BaseModel):
     """A node that a piece of text may mean: design section 8, `clarify kg link`."""
 

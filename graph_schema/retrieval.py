@@ -8,10 +8,12 @@ from typing import Any
 
 from ..errors import BadInput
 from .linking import resolve
+from .multihop import MULTIHOP, conditions_with, treatments
 from .paths import load_query
 from .predicates import QUERIES
-from .protocol import FactRow, KnowledgeGraph, SourceRef
+from .protocol import FactRow, KnowledgeGraph
 from .relations import RELATIONS
+from .rows import fact_row
 from .schema import SCHEMA
 
 MAX_DISEASES = 50
@@ -54,34 +56,50 @@ class Stats:
 
 
 def run_query(
-    kg: KnowledgeGraph, name: str, diseases: Sequence[str], limit: int | None = None
-) -> list[FactRow]:
+    kg: KnowledgeGraph,
+    name: str,
+    diseases: Sequence[str] = (),
+    limit: int | None = None,
+    *,
+    signs: Sequence[str] = (),
+    site: str = "",
+) -> Sequence[FactRow]:
     """Runs a named query.
 
     Args:
         kg: The graph.
-        name: A key of `QUERIES`.
+        name: A key of `QUERIES`, or one of `MULTIHOP`.
         diseases: CURIEs or names, at least one. `differential` of one name returns all its differentials, of
             several those between them in both directions (a shared name may stand for several diseases).
+            The queries of `MULTIHOP` about treatments take two: the first is treated.
         limit: Most rows.
+        signs: For `conditions_with`: what is seen or felt, in anybody's words.
+        site: For `conditions_with`: where.
 
     Returns:
-        Rows by the query's predicate order, then rank, then the order of the diseases, so that a limit keeps
-        the most important rows of every disease.
+        `JoinedRow`s for `MULTIHOP` (`ConditionRow`s, best first, for `conditions_with`). Else rows by the
+        query's predicate order, then rank, then the order of the diseases, so that a limit keeps the most
+        important rows of every disease.
 
     Raises:
         BadInput: Unknown query, no disease or too many.
         UnknownDisease: A name that is linked to nothing.
     """
-    if name not in QUERIES:
-        raise BadInput(f"no query {name!r}.", hint=f"Queries: {', '.join(QUERIES)}.")
+    if name not in QUERIES and name not in MULTIHOP:
+        raise BadInput(f"no query {name!r}.", hint=f"Queries: {', '.join([*QUERIES, *MULTIHOP])}.")
+    if limit is not None and limit < 1:
+        raise BadInput("limit must be at least 1.")
+    if name == "conditions_with":
+        return conditions_with(kg, signs, site, limit)
     if not 0 < len(diseases) <= MAX_DISEASES:
         raise BadInput(
             f"a query needs 1 to {MAX_DISEASES} diseases, not {len(diseases)}.",
             hint="Write disease=melanoma.",
         )
-    if limit is not None and limit < 1:
-        raise BadInput("limit must be at least 1.")
+    if name in MULTIHOP:
+        if len(diseases) != 2:
+            raise BadInput(f"{name} needs two diseases.", hint="Write disease=psoriasis disease=tinea.")
+        return treatments(kg, name, linked(kg, diseases[0]), linked(kg, diseases[1]), limit)
     curies = list(dict.fromkeys(curie for disease in diseases for curie in linked(kg, disease)))
     between = name == "differential" and len(diseases) > 1
     cypher = load_query("differential_between" if between else name)
@@ -91,7 +109,7 @@ def run_query(
         kg.query(cypher, parameters),
         key=lambda r: (order[r["predicate"]], r["rank"], curies.index(r["subject_curie"]), r["fact_id"]),
     )
-    return [_fact(row, name, cypher, parameters) for row in rows[:limit]]
+    return [fact_row(row, name, cypher, parameters) for row in rows[:limit]]
 
 
 def linked(kg: KnowledgeGraph, disease: str) -> list[str]:
@@ -116,14 +134,14 @@ def facts_of(kg: KnowledgeGraph, source: str) -> list[FactRow]:
     if source not in {row["id"] for row in list_sources(kg)}:
         raise BadInput(f"no source {source!r}.", hint="`clarify kg sources` shows their ids.")
     cypher, parameters = load_query("source_facts"), {"source": source}
-    return [_fact(row, "source_facts", cypher, parameters) for row in kg.query(cypher, parameters)]
+    return [fact_row(row, "source_facts", cypher, parameters) for row in kg.query(cypher, parameters)]
 
 
 def _imported(kg: KnowledgeGraph, curie: str) -> list[FactRow]:
     """Returns facts of relations that no named query asks for."""
     cypher, parameters = load_query("facts"), {"diseases": [curie]}
     rows = [row for row in kg.query(cypher, parameters) if row["predicate"] in RELATIONS]
-    return [_fact(row, "facts", cypher, parameters) for row in rows]
+    return [fact_row(row, "facts", cypher, parameters) for row in rows]
 
 
 def list_sources(kg: KnowledgeGraph) -> list[dict[str, Any]]:
@@ -131,32 +149,6 @@ def list_sources(kg: KnowledgeGraph) -> list[dict[str, Any]]:
     facts = {row["source"]: row["facts"] for row in kg.query(load_query("sources"))}
     listed = [{**row, "facts": facts.get(row["id"], 0)} for row in kg.query(load_query("source_list"))]
     return sorted(listed, key=lambda row: (-row["facts"], row["id"]))
-
-
-def _fact(row: Mapping[str, Any], query: str, cypher: str, parameters: dict[str, Any]) -> FactRow:
-    differs = row["predicate"] == "differs from"
-    source = SourceRef(
-        id=row["source"],
-        title=row["title"],
-        year=row["year"],
-        organisation=row["organisation"] or "",
-        section=row["section"] or "",
-    )
-    return FactRow(
-        fact_id=row["fact_id"],
-        statement=row["statement"],
-        source=source,
-        subject=row["subject"],
-        predicate=f"differs from {row['object_name']}" if differs else row["predicate"],
-        object=row["object"],
-        subject_curie=row["subject_curie"],
-        object_curie=row["object_curie"],
-        reviewed=row["reviewed"],
-        support=row["support"],
-        query=query,
-        cypher=cypher,
-        parameters=parameters,
-    )
 
 
 def graph_version(kg: KnowledgeGraph) -> str:

@@ -1,88 +1,21 @@
-"""How names are compared: one normal form, and a similarity that forgives misspellings.
+"""How names are compared: a similarity that forgives misspellings and knows words that mean the same.
 
-Both stores index the normal form and are rescored with the same function, so they answer alike.
+Both stores index the normal form (`folding`) and are rescored with the same function, so they answer alike.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
-_IRREGULAR = {
-    "nevi": "nevus",
-    "naevi": "nevus",
-    "bullae": "bulla",
-    "gray": "grey",
-    "feet": "foot",
-    "metastases": "metastasis",
-}
-_ENDINGS = (
-    ("oses", "osis"), ("iases", "iasis"), ("itides", "itis"), ("omata", "oma"), ("igines", "igo"), ("ae",
-    "a"),
-    ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ies", "y"), ("sses", "ss"),
-)  # fmt: skip
-_BRITISH = (
-    ("ae", "e"),
-    ("oe", "e"),
-    ("our", "or"),
-    ("sulph", "sulf"),
-    ("isation", "ization"),
-    ("rrhoe", "rrhe"),
-)
+from .folding import readings
+from .vocabulary import vocabulary
+
 _NOISE = frozenset("a an the of on in my your his her its is are was and or for with to by from at s".split())
-_GENERIC = frozenset(
-    "skin disease disorder condition lesion spot patch rash cancer syndrome common problem".split()
-)
-
-
-def fold(word: str, *, singular: bool = True) -> str:
-    """Folds one word: case, accents, possessive, plural, British spelling; applied to both sides alike."""
-    word = unicodedata.normalize("NFKD", word.casefold().replace("\u2019", "'"))
-    word = "".join(c for c in word if not unicodedata.combining(c))
-    word = re.sub(r"'s?\b", "", word)
-    if singular:
-        word = _singular(word)
-    for british, american in _BRITISH:
-        word = word.replace(british, american)
-    return word
-
-
-def _singular(word: str) -> str:
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    for ending, one in _ENDINGS:
-        if len(word) > len(ending) + 1 and word.endswith(ending):
-            return word[: -len(ending)] + one
-    plural = len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    return word[:-1] if plural else word
-
-
-def spans(text: str) -> list[tuple[str, int, int]]:
-    """Returns the folded words of a text with their spans; hyphens, slashes and punctuation divide."""
-    return [(w, m.start(), m.end()) for m in _WORD.finditer(text) if (w := fold(m.group()))]
-
-
-def normalise(text: str) -> str:
-    """Returns the normal form of a name: folded words joined by single spaces."""
-    return " ".join(word for word, _, _ in spans(text))
-
-
-def slug(text: str) -> str:
-    """Returns a text as part of an id: lower case, everything else than letters and digits one hyphen."""
-    return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
-
-
-def readings(text: str) -> list[list[str]]:
-    """Returns the folded words, and the words without plural folding where that differs.
-
-    The ending of a misspelt word may only look like a plural: "psoriasys".
-    """
-    plain = [fold(m.group(), singular=False) for m in _WORD.finditer(text)]
-    folded = [fold(m.group()) for m in _WORD.finditer(text)]
-    return [folded] if plain == folded else [folded, plain]
+_MOST_MISSING = 0.25
+"""How much of a name may be left out: "squamous carcinoma" is enough, "strawberry" (mark) is not."""
+_SAME = 0.95
+"""What another word for the same thing counts."""
 
 
 def allowed_edits(word: str) -> int:
@@ -109,34 +42,80 @@ def distance(a: str, b: str, limit: int) -> int:
     return min(last[-1], limit + 1)
 
 
+def same(a: str, b: str) -> bool:
+    """Whether two folded words are one word, or two words for one thing."""
+    return a == b or b in vocabulary().same.get(a, ())
+
+
 def similarity(query: Sequence[str], term: Sequence[str]) -> float:
     """Scores folded query words against folded term words in 0..1.
 
     A Dice coefficient weighted by word length. Every telling word of the query must be found in the term:
-    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease.
+    "uveal melanoma" is not melanoma, a modifier that the term lacks means another disease. What the term
+    has more counts in full ("age" is no age spot) unless it is empty ("Bowen" is Bowen's disease).
     """
     left = list(term)
     matched = total = 0.0
-    for word in query:
+    for number, word in enumerate(query):
+        if any(same(word, earlier) for earlier in query[:number]):
+            continue  # "dermatitis/eczema" says one thing twice
         weight = _weight(word)
         total += weight
-        best, best_score = "", 0.0
-        for candidate in left:
-            limit = min(allowed_edits(word), allowed_edits(candidate))
-            edits = distance(word, candidate, limit)
-            if edits <= limit and (score := 1 - edits / max(len(word), len(candidate))) > best_score:
-                best, best_score = candidate, score
+        best, best_score = nearest(word, left)
         if best:
             left.remove(best)
             matched += best_score * (weight + _weight(best))
-        elif weight and word not in _GENERIC:
+        elif _implied(word, term) or _somewhere(word, term):
+            total -= 0.8 * weight
+        elif weight and word not in vocabulary().weak:
             return 0.0
-    total += sum(_weight(word) for word in term)
+    whole = sum(_weight(word) for word in term)
+    missing = sum(len(word) for word in left if word not in _NOISE and word not in vocabulary().empty)
+    whole += missing - sum(map(_weight, left))
+    if missing > _MOST_MISSING * whole:
+        return 0.0
+    total += whole
     return round(matched / total, 4) if total else 0.0
 
 
+def nearest(word: str, words: Iterable[str]) -> tuple[str, float]:
+    """Returns the word that is most likely meant and how like it is, 0..1; an empty string when none is."""
+    best, best_score = "", 0.0
+    for candidate in words:
+        limit = min(allowed_edits(word), allowed_edits(candidate))
+        edits = distance(word, candidate, limit)
+        near = edits <= limit and not _opposite(word, candidate)
+        score = 1 - edits / max(len(word), len(candidate)) if near else 0.0
+        if score < _SAME and same(word, candidate):
+            score = _SAME
+        if score > best_score:
+            best, best_score = candidate, score
+    return best, best_score
+
+
+def _opposite(a: str, b: str) -> bool:
+    pairs = vocabulary().opposites
+    return any(a.startswith(x) and b.startswith(y) or a.startswith(y) and b.startswith(x) for x, y in pairs)
+
+
+def _implied(word: str, term: Sequence[str]) -> bool:
+    return any(other in vocabulary().implied.get(word, ()) for other in term)
+
+
+def _somewhere(word: str, term: Sequence[str]) -> bool:
+    """Whether a word says where, of a name that does not: "hand eczema", not "body lice" of head lice."""
+    sites = vocabulary().sites
+    return word in sites and sites.isdisjoint(term)
+
+
+def little(word: str) -> bool:
+    """Whether a name may have a folded word more or less."""
+    known = vocabulary()
+    return word in _NOISE or word in known.weak or word in known.sites or word in known.implied
+
+
 def _weight(word: str) -> float:
-    return 0.0 if word in _NOISE else len(word) * (0.2 if word in _GENERIC else 1.0)
+    return 0.0 if word in _NOISE else len(word) * (0.2 if word in vocabulary().weak else 1.0)
 
 
 def noise(word: str) -> bool:

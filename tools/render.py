@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..graph_schema.protocol import FactRow
 
+MAX_TEXT = 400
+_PLAIN = str.maketrans({"[": "(", "]": ")", "{": "(", "}": ")", "<": "(", ">": ")", "|": "/", "`": "'"})
+"""Brackets, column marks and the marks of chat templates -> plain ones."""
 OUT_OF_SCOPE = "not dermoscopy of a skin lesion; no label"
 
 
@@ -28,17 +32,29 @@ class Finding(Protocol):
 
 def render_rows(rows: Sequence[FactRow]) -> str:
     """Renders fact rows, one a line: `[fact_id] subject | predicate | object`."""
-    return "\n".join(f"[{r.fact_id}] {r.subject} | {r.predicate} | {r.object}" for r in rows)
+    return "\n".join(
+        f"[{quoted(r.fact_id)}] {quoted(r.subject)} | {quoted(r.predicate)} | {quoted(r.object)}"
+        for r in rows
+    )
+
+
+def quoted(text: str) -> str:
+    """Makes text of the graph data on one line: it cannot end the line or its column, cite or call a tool.
+
+    The shipped facts have none of these characters (`loading.Text`), a server's graph may have any.
+    """
+    line = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFKC", text))
+    return " ".join(line.translate(_PLAIN).split())[:MAX_TEXT]
 
 
 def render_no_rows(query: str, diseases: Sequence[str]) -> str:
     """Says that the graph holds nothing for a query."""
-    return f"no facts found: {query} of {', '.join(diseases)}"
+    return f"no facts found: {query} of {quoted(', '.join(diseases))}"
 
 
 def render_unknown_disease(name: str) -> str:
     """Says that no node is near enough to a name."""
-    return f"no disease found: {name}"
+    return f"no disease found: {quoted(name)}"
 
 
 def render_finding(

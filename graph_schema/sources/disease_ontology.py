@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...errors import BadInput
+from ..folding import slug
 from ..predicates import PREDICATES
 from ..predicates import state as say
 from ..relations import IMPORTED, RELATIONS
-from ..text import slug
 from .items import RANK, CodeRow, EdgeRow, Item, Known, NameRow, NodeRow, Ranks, fact
 from .lines import find, table
 from .ontology import Term, below, hierarchy, terms

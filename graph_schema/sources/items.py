@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..folding import slug
 from ..relations import Relation, state
-from ..text import slug
 from .report import Report
 
 RANK = 1000

@@ -8,10 +8,10 @@ from typing import Any
 
 from ...errors import BadInput, KGSchemaError
 from ..build import Rows
+from ..folding import normalise, slug
 from ..linking import term_id
 from ..relations import IMPORTED_LABELS
 from ..schema import NAMED_TARGETS, SCHEMA, XREFS
-from ..text import normalise, slug
 from .items import CodeRow, EdgeRow, Importer, Item, NameRow, NodeRow
 from .names import bare_adjective, general, unsayable
 from .ontology import CURIE

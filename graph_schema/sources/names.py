@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..text import normalise
+from ..folding import normalise
 
 _ADJECTIVE = re.compile(r"\w+(ic|al|ous|ive|ary)", re.IGNORECASE)
 _UNSAID = re.compile(r"[\[\]|\n\r\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from ...errors import KGSchemaError
 from ..build import target_id
+from ..folding import slug
 from ..loading import KINDS
 from ..predicates import PREDICATES, Predicate, state
 from ..relations import IMPORTED
-from ..text import slug
 from .items import EdgeRow, Item, Known, NodeRow, Ranks
 
 _KIND_OF = {predicate: kind for kind, predicate in KINDS.items()}

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import BadInput
+from ..folding import slug
 from ..relations import RELATIONS
-from ..text import slug
 from .items import RANK, Item, Known, NodeRow, fact
 from .lines import find, table
 from .report import Report

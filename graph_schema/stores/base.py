@@ -10,9 +10,11 @@ from typing import Any
 
 from ...errors import KGQueryError, KGReadOnly, KGSchemaError
 from .. import guard
+from ..folding import readings
 from ..paths import load_query
 from ..schema import SCHEMA, GraphSchema
-from ..text import rank_names, readings, telling
+from ..text import rank_names, telling
+from ..vocabulary import vocabulary
 
 _BATCH = 1000
 _MAX_WORDS = 200
@@ -139,8 +141,9 @@ class BaseStore(ABC):
         return rank_names(text, self.near_names(text[:200]), k)
 
     def near_names(self, text: str) -> list[dict[str, Any]]:
-        """Every name with a word like one of the text's: dicts with id, name, label, matched, kind, term."""
-        words = sorted({word for reading in readings(text) for word in reading if telling([word])})
+        """Every name with a word like, or meaning, one of the text's: as `KnowledgeGraph.near_names`."""
+        said = {word for reading in readings(text) for word in reading if telling([word])}
+        words = sorted(said.union(*(vocabulary().same.get(word, ()) for word in said)))
         ids = self._candidates(words[:_MAX_WORDS], _MAX_CANDIDATES) if words else []
         return self.query(load_query("terms"), {"terms": ids}) if ids else []
 

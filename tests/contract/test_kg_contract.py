@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from clarify.errors import BadInput, CypherRefused, KGQueryError, KGReadOnly, KGSchemaError, KGTimeout
-from clarify.graph_schema import guard, linking, retrieval
+from clarify.graph_schema import guard, linking, mentions, retrieval
 from clarify.graph_schema.build import build_graph, load_into
 from clarify.graph_schema.loading import load_facts
 from clarify.graph_schema.paths import all_queries
@@ -144,15 +144,18 @@ def test_all_engines_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
         assert linking.link(kg, text, 10) == linking.link(embedded, text, 10)
         assert linking.link(kg, text, 10, label=None) == linking.link(embedded, text, 10, label=None)
     sentence = "is it psoriasys, a mole or lichen planus - or AK"
-    assert linking.find_mentions(kg, sentence) == linking.find_mentions(embedded, sentence)
+    assert mentions.find_mentions(kg, sentence) == mentions.find_mentions(embedded, sentence)
     assert retrieval.graph_version(kg) == retrieval.graph_version(embedded)
     assert retrieval.list_nodes(kg, "Disease") == retrieval.list_nodes(embedded, "Disease")
     assert retrieval.show(kg, "melanoma") == retrieval.show(embedded, "melanoma")
 
 
 def test_every_query_file_runs(kg: BaseStore) -> None:
-    params = {"diseases": ["DOID:1909"], "disease": "DOID:1909", "terms": ["TERM:melanoma"]}
-    params["source"] = "bolognia-2018"
+    params = {
+        "diseases": ["DOID:1909"], "disease": "DOID:1909", "terms": ["TERM:melanoma"],
+        "nodes": ["CLARIFY:sign-itching"], "first": ["DOID:8893"], "second": ["DOID:2723", "DOID:8881"],
+        "source": "bolognia-2018",
+    }  # fmt: skip
     for name, text in all_queries().items():
         if name != "differential_between":
             assert kg.query(text, params), name
@@ -169,6 +172,20 @@ def test_differentials_between_several(kg: BaseStore) -> None:
     assert rows and all({r.subject_curie, r.object_curie} <= set(group) for r in rows)
     shared = retrieval.run_query(kg, "differential", ["actinic keratosis or Bowen's disease", "DOID:2513"])
     assert shared == rows
+
+
+def test_multihop_queries_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
+    for name, diseases in (
+        ("treatments_shared", ["psoriasis", "dermatitis"]),
+        ("treatments_conflict", ["psoriasis", "rosacea"]),
+        ("treatments_conflict", ["seborrheic keratosis", "melanoma"]),
+    ):
+        rows = retrieval.run_query(kg, name, diseases)
+        assert rows and rows == retrieval.run_query(embedded, name, diseases)
+    asked = {"signs": ["itchy", "silvery scale"], "site": "elbow"}
+    rows = retrieval.run_query(kg, "conditions_with", **asked)  # type: ignore[arg-type]
+    assert rows[0].subject == "psoriasis"
+    assert rows == retrieval.run_query(embedded, "conditions_with", **asked)  # type: ignore[arg-type]
 
 
 def test_a_limit_keeps_the_most_important_of_each(kg: BaseStore) -> None:

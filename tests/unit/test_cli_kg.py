@@ -54,9 +54,28 @@ def test_a_differential_of_two_is_between_them(capsys: pytest.CaptureFixture[str
     assert {row["subject"] for row in rows} == {"melanoma", "melanocytic nevus"}
 
 
+def test_several_facts_answer_together(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = printed(capsys, "query", "conditions_with", "signs=itchy, silvery scale", "site=elbow")
+    assert rows[0]["subject"] == "psoriasis" and set(FACT) | {"fact_ids", "sources"} <= set(rows[0])
+    assert list(rows[0]["matched"]) == ["silvery scale", "elbow"] and rows[0]["missing"] == ["itchy"]
+    [row] = printed(capsys, "query", "treatments_conflict", "disease=SK", "disease=melanoma")
+    assert row["fact_ids"] == ["sk-further-1", "mel-avoid-1"] and "cryotherapy" in row["statement"]
+    assert cli.run(["kg", "query", "treatments_shared", "disease=psoriasis", "disease=dermatitis"]) == 0
+    assert "[pso-further-1, dermatitis-further-2]" in capsys.readouterr().out
+
+
+def test_a_sentence_is_linked_by_the_names_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "link", "Could this be psoriasys or a mole?")
+    assert [m["name"] for m in found] == ["psoriasis", "melanocytic nevus"]
+    assert printed(capsys, "link", "uveal melanoma") == printed(capsys, "link", "is it uveal melanoma?") == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["query", "conditions_with", "site="], "empty"),
+        (["query", "conditions_with", "signs=xyzzyx"], "xyzzyx"),
+        (["query", "treatments_shared", "disease=melanoma"], "two diseases"),
         (["query", "nonsense", "disease=melanoma"], "treatment"),
         (["query", "signs", "disease=xyzzyx"], "no disease found"),
         (["query", "signs", "melanoma"], "disease=melanoma"),

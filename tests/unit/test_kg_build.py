@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clarify.errors import KGUnavailable
-from clarify.graph_schema import linking, retrieval
+from clarify.graph_schema import linking, mentions, retrieval
 from clarify.graph_schema.build import build_graph, make_rows
 from clarify.graph_schema.loading import KINDS, BadFacts, load_facts
 from clarify.graph_schema.predicates import PREDICATES
@@ -124,14 +124,14 @@ def test_names_that_two_share_mean_both(graph: BaseStore) -> None:
 
 
 def test_mentions_prefer_the_longest_and_know_short_forms(graph: BaseStore) -> None:
-    found = linking.find_mentions(graph, "Grey spots look like an azure-macule; not like a spot.")
+    found = mentions.find_mentions(graph, "Grey spots look like an azure-macule; not like a spot.")
     assert [(m.curie, m.matched, m.how) for m in found] == [
         ("TEST:2", "Grey spots", "name"),
         ("TEST:1", "azure-macule", "synonym"),
     ]
-    assert [m.curie for m in linking.find_mentions(graph, "BS is short")] == ["TEST:2", "TEST:1"]
-    assert linking.find_mentions(graph, "nothing of that kind, my toe hurts") == []
-    assert [m.matched for m in linking.find_mentions(graph, "a sky frekcle")] == ["sky frekcle"]
+    assert [m.curie for m in mentions.find_mentions(graph, "BS is short")] == ["TEST:2", "TEST:1"]
+    assert mentions.find_mentions(graph, "nothing of that kind, my toe hurts") == []
+    assert [m.matched for m in mentions.find_mentions(graph, "a sky frekcle")] == ["sky frekcle"]
 
 
 def test_links_say_how_and_stay_silent_otherwise(graph: BaseStore) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clarify.graph_schema.text import deletions, distance, fold, normalise, similarity, spans
+from clarify.graph_schema.folding import fold, normalise, spans
+from clarify.graph_schema.text import deletions, distance, similarity
 
 
 @pytest.mark.parametrize(

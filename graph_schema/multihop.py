@@ -1,0 +1,165 @@
+"""Questions that several facts answer together: which condition fits, what two share, what conflicts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from math import log2
+from typing import Any
+
+from ..errors import BadInput
+from .findings import link_finding
+from .paths import load_query
+from .protocol import ConditionRow, JoinedRow, KnowledgeGraph, SourceRef
+from .rows import source_ref
+
+MULTIHOP = ("conditions_with", "treatments_shared", "treatments_conflict")
+"""Named queries beside `predicates.QUERIES` whose rows rest on several facts."""
+MAX_SIGNS = 20
+_CONDITIONS = 10
+_SAID = {
+    "treatments_shared": (
+        "treatment shared with {b}",
+        "{a} and {b} are both treated with {t}: {x} in {a}, {y} in {b}.",
+    ),
+    "treatments_conflict": (
+        "treatment to avoid in {b}",
+        "{a} may be treated with {x}, but {b} should not be treated with {y}.",
+    ),
+}
+"""Query -> predicate and statement; a and b the diseases, t the treatment, x and y the facts' words."""
+
+
+def conditions_with(
+    kg: KnowledgeGraph, signs: Sequence[str], site: str = "", limit: int | None = None
+) -> list[ConditionRow]:
+    """Ranks the diseases that have signs, at a site.
+
+    Each sign that fits counts 1 / log2(1 + n), n the diseases that have it: what few have says more. A site
+    counts as one sign. With signs given, a disease must have one of them.
+
+    Args:
+        kg: The graph.
+        signs: In anybody's words.
+        site: Where; empty: anywhere.
+        limit: Most rows; 10 when None.
+
+    Raises:
+        BadInput: Nothing asked, too much, or nothing of it is known to the graph.
+    """
+    asked = list(dict.fromkeys(sign.strip() for sign in signs))
+    if not (asked or site.strip()) or len(asked) > MAX_SIGNS:
+        raise BadInput(
+            f"conditions_with needs 1 to {MAX_SIGNS} signs or a site.", hint="Write signs=itching."
+        )
+    nodes = {sign: {m.curie for m in link_finding(kg, sign, "Sign")} for sign in asked}
+    if site.strip():
+        nodes[site.strip()] = {m.curie for m in link_finding(kg, site, "Site")}
+    unknown = tuple(words for words, ids in nodes.items() if not ids)
+    if not any(nodes[words] for words in asked or nodes):
+        raise BadInput(
+            f"no fact of the graph says {', '.join(map(repr, unknown))}.",
+            hint="`clarify kg list Sign` and `clarify kg list Site` show what is known.",
+        )
+    cypher = load_query("conditions_with")
+    parameters = {"nodes": sorted(set().union(*nodes.values()))}
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in kg.query(cypher, parameters):
+        found[row["subject_curie"]].append(row)
+    weights = _weights(nodes, found.values())
+    fitting = [
+        _condition(rows, nodes, weights, unknown, cypher, parameters)
+        for rows in found.values()
+        if not asked or _has(rows, [nodes[sign] for sign in asked])
+    ]
+    fitting.sort(key=lambda c: (-c.score, len(c.further), c.subject, c.subject_curie))
+    return fitting[: limit or _CONDITIONS]
+
+
+def treatments(
+    kg: KnowledgeGraph, name: str, first: Sequence[str], second: Sequence[str], limit: int | None = None
+) -> list[JoinedRow]:
+    """Runs `treatments_shared` or `treatments_conflict` (a treatment of the first to avoid in the second)."""
+    cypher = load_query(name)
+    parameters: dict[str, Any] = {"first": list(first), "second": list(second)}
+    return [_pair(row, name, cypher, parameters) for row in kg.query(cypher, parameters)[:limit]]
+
+
+def _weights(nodes: Mapping[str, set[str]], found: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    diseases = [{row["object_curie"] for row in rows} for rows in found]
+    return {
+        words: 1 / log2(1 + max(1, sum(not ids.isdisjoint(d) for d in diseases)))
+        for words, ids in nodes.items()
+        if ids
+    }
+
+
+def _has(rows: Sequence[Mapping[str, Any]], wanted: Iterable[set[str]]) -> bool:
+    held = {row["object_curie"] for row in rows}
+    return any(not ids.isdisjoint(held) for ids in wanted)
+
+
+def _condition(
+    rows: Sequence[Mapping[str, Any]],
+    nodes: Mapping[str, set[str]],
+    weights: Mapping[str, float],
+    unknown: tuple[str, ...],
+    cypher: str,
+    parameters: dict[str, Any],
+) -> ConditionRow:
+    fits = {words: [row for row in rows if row["object_curie"] in ids] for words, ids in nodes.items()}
+    matched = {words: tuple(row["fact_id"] for row in mine) for words, mine in fits.items() if mine}
+    used = list({row["fact_id"]: row for mine in fits.values() for row in mine}.values())
+    ids = {row["fact_id"] for row in used}
+    objects = "; ".join(row["object"] for row in used)
+    subject = str(rows[0]["subject"])
+    n = len(nodes) - len(unknown)
+    return ConditionRow(
+        **_common(used, "conditions_with", cypher, parameters),
+        statement=f"{subject[:1].upper()}{subject[1:]} fits {len(matched)} of {n}: {objects}.",
+        predicate="fits",
+        object=objects,
+        object_curie="",
+        score=round(sum(weights[words] for words in matched) / sum(weights.values()), 4),
+        matched=matched,
+        missing=tuple(words for words, mine in fits.items() if not mine and words not in unknown),
+        unknown=unknown,
+        further={
+            r["fact_id"]: r["object"] for r in rows if r["fact_id"] not in ids and r["predicate"] != "site"
+        },
+    )
+
+
+def _pair(row: Mapping[str, Any], name: str, cypher: str, parameters: dict[str, Any]) -> JoinedRow:
+    predicate, statement = _SAID[name]
+    words = {"a": row["subject"], "b": row["subject_2"], "t": row["object_name"]}
+    said = statement.format(**words, x=row["object"], y=row["object_2"])
+    second = {
+        "fact_id": row["fact_id_2"],
+        **{key: row[f"{key}_2"] for key in ("source", "title", "year", "organisation", "section")},
+    }
+    return JoinedRow(
+        **_common([row, second], name, cypher, parameters),
+        statement=said[0].upper() + said[1:],
+        predicate=predicate.format(**words),
+        object=row["object_name"],
+        object_curie=row["object_curie"],
+    )
+
+
+def _common(
+    facts: Sequence[Mapping[str, Any]], query: str, cypher: str, parameters: dict[str, Any]
+) -> dict[str, Any]:
+    first = facts[0]
+    sources: list[SourceRef] = [source_ref(row) for row in facts]
+    return {
+        "fact_id": first["fact_id"],
+        "fact_ids": tuple(row["fact_id"] for row in facts),
+        "source": sources[0],
+        "sources": tuple(dict.fromkeys(sources)),
+        "subject": first["subject"],
+        "subject_curie": first["subject_curie"],
+        "query": query,
+        "cypher": cypher,
+        "parameters": parameters,
+    }
