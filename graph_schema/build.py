@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +31,9 @@ LOCK_TIMEOUT_S = 180.0
 
 class WritableGraph(KnowledgeGraph, Protocol):
     """A store that a load can bring fully up to date."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Makes the writes inside one that is done whole or not at all."""
 
     def keep_edges(self, type: str, keys: list[str]) -> None:
         """Removes relationships of a keyed type whose key is not among `keys`."""
@@ -162,6 +167,7 @@ def load_into(
 ) -> Stats:
     """Writes facts into an open, writable graph (a server), and withdraws facts no longer among them.
 
+    All in one transaction: whoever reads meanwhile, or after a load that was cut off, sees the old facts.
     Nodes that lost their last fact stay, and names and hierarchies; loading twice changes nothing.
 
     Args:
@@ -176,9 +182,11 @@ def load_into(
     """
     base = facts if isinstance(facts, FactBase) else load_facts(facts)
     rows = make_rows(base, extend)
-    for type_, key in SCHEMA.edge_keys.items():
-        kg.keep_edges(type_, [e[key] for (t, _, _), edges in rows.edges.items() if t == type_ for e in edges])
-    _write(kg, rows, progress)
+    with kg.transaction():
+        for type_, key in SCHEMA.edge_keys.items():
+            kept = [e[key] for (t, _, _), edges in rows.edges.items() if t == type_ for e in edges]
+            kg.keep_edges(type_, kept)
+        _write(kg, rows, progress)
     return stats(kg)
 
 
@@ -248,6 +256,10 @@ def build_graph(
 def _publish(path: Path, rows: Rows, facts: Path | None, progress: Progress | None, *, own: bool) -> Stats:
     from .stores.ladybug_store import LadybugKG
 
+    for left in path.glob("building-*"):  # Of a build that was killed; the lock says that none is running.
+        shutil.rmtree(left, ignore_errors=True)
+    for left in path.glob("manifest.*.tmp"):
+        left.unlink(missing_ok=True)
     version = rows.nodes["GraphInfo"]["graph"]["version"]
     stem = f"graph-{version[:12]}-{engine_version()}"
     with tempfile.TemporaryDirectory(dir=path, prefix="building-") as folder:

@@ -15,6 +15,9 @@ class KnowledgeGraph(Protocol):
     def query(self, cypher: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Runs one read statement and returns plain property dicts."""
 
+    def query_free(self, cypher: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Runs one read statement that an operator or a model wrote: `query`, under harder limits."""
+
     def upsert_nodes(self, label: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes nodes; each row has `id` and declared properties only."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from ...errors import KGError, KGQueryError, KGReadOnly, KGTimeout, KGUnavailable
 from ..schema import SCHEMA, GraphSchema
 from .base import BaseStore, Limits
+from .free_reader import FreeReader
 from .fts import TermIndex
 
 # ladybug reserves address space for the largest database it may hold; the default of 8 TB fails under `ulimit
@@ -77,6 +78,8 @@ class LadybugKG(BaseStore):
             raise KGUnavailable(f"there is no graph at {path}.", hint=REBUILD)
         side = None if path is None else terms or path.with_suffix(".sqlite")
         self._terms = TermIndex(side, read_only=read_only)
+        self._side = side
+        self._free: FreeReader | None = None
         self._write_lock = threading.Lock()
         self._left_behind: list[Any] = []
         self._open()
@@ -156,6 +159,21 @@ class LadybugKG(BaseStore):
             if "already exists" not in str(error):
                 raise
 
+    def query_free(self, cypher: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Runs one read statement in a process of its own when the graph is a file that is open for reading.
+
+        Raises:
+            KGTimeout: As `query`, also where the engine itself would not notice.
+            KGError: As `query`.
+        """
+        if self.path is None or not self.read_only:  # Only this process can see what it is writing.
+            return self.query(cypher, params)
+        if self._db is None:
+            raise KGUnavailable("the graph has been closed.")
+        with self._write_lock:
+            self._free = self._free or FreeReader(self.path, self._side, self.limits)
+        return self._free.query(cypher, params or {})
+
     def upsert_nodes(self, label: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes nodes, and their text into the side file when it is the indexed label."""
         super().upsert_nodes(label, rows)
@@ -169,6 +187,9 @@ class LadybugKG(BaseStore):
     def use_limits(self, limits: Limits) -> None:
         """Changes the bounds of reads, also for the calling thread's open connection."""
         self.limits = limits
+        if self._free:
+            self._free.close()
+            self._free = None
         self._connection().set_query_timeout(int(limits.timeout_s * 1000))
 
     def checkpoint(self) -> None:
@@ -180,6 +201,8 @@ class LadybugKG(BaseStore):
         """Releases the engine; a second call does nothing."""
         if self._db is None or os.getpid() != self._pid:
             return
+        if self._free:
+            self._free.close()
         for connection in list(self._connections):
             connection.close()
         self._db.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from .base import BaseStore, Limits
 
 if TYPE_CHECKING:
     from langchain_neo4j import Neo4jGraph
+    from neo4j import Transaction
 
 _SEARCH = (
     "CALL db.index.fulltext.queryNodes($index, $words, {limit: $limit}) YIELD node, score "
@@ -22,6 +25,11 @@ _SEARCH = (
 )
 _LUCENE = str.maketrans({c: "\\" + c for c in '+-&|!(){}[]^"~*?:\\/'})
 _KNOWN_READS = 256
+_CONNECT_S = 5.0
+_RETRY_S = 3.0
+_IDLE_S = 1.0
+_GRACE_S = 2.0
+LOAD_TIMEOUT_S = 1800.0
 _HINT = "Check the address, CLARIFY_NEO4J_USER, CLARIFY_NEO4J_PASSWORD and CLARIFY_NEO4J_DATABASE."
 
 
@@ -48,6 +56,7 @@ class Neo4jKG(BaseStore):
         """
         super().__init__(schema, read_only=read_only, limits=limits)
         self._args = (url, user, password, database)
+        self._transaction: Transaction | None = None
         self._connect()
         if not read_only:
             for statement in schema.neo4j_ddl():
@@ -60,9 +69,10 @@ class Neo4jKG(BaseStore):
         url, user, password, database = self._args
         timeout = self.limits.timeout_s
         config = {
-            "connection_timeout": timeout,
+            "connection_timeout": min(timeout, _CONNECT_S),
             "connection_acquisition_timeout": timeout,
-            "max_transaction_retry_time": timeout,
+            "max_transaction_retry_time": min(timeout, _RETRY_S),
+            "liveness_check_timeout": _IDLE_S,  # A server that was restarted has forgotten its connections.
             "notifications_min_severity": "OFF",
         }
         with _translated(url):
@@ -78,10 +88,37 @@ class Neo4jKG(BaseStore):
         self._pid = os.getpid()
         self._known: set[str] = set()
 
-    def _run(self, cypher: str, params: Mapping[str, Any], mode: str) -> list[dict[str, Any]]:
-        graph = self._open_graph()
-        with _translated(self._args[0]):
-            return graph.query(cypher, dict(params), {"default_access_mode": mode})
+    def _run(self, cypher: str, params: Mapping[str, Any], mode: str) -> Iterator[dict[str, Any]]:
+        from neo4j import Query
+
+        driver = self._open_graph()._driver
+        with (
+            _translated(self._args[0]),
+            driver.session(database=self._args[3], default_access_mode=mode) as session,
+        ):
+            for record in session.run(Query(cypher, timeout=self.limits.timeout_s), dict(params)):
+                yield record.data()
+
+    def _in_time(self, work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        # A driver waits for as long as a server says nothing: one that hangs, or that plans without a look at
+        # its clock. The thread that is left waiting ends with its connection.
+        outcome: Future[list[dict[str, Any]]] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            return outcome.result(self.limits.timeout_s + _GRACE_S)
+        except TimeoutError as error:
+            if outcome.done():
+                raise
+            raise KGTimeout(
+                "the server did not answer within the time limit.", hint="Ask for less, or check the server."
+            ) from error
 
     def _open_graph(self) -> Neo4jGraph:
         if self._graph is None:
@@ -93,7 +130,7 @@ class Neo4jKG(BaseStore):
     def _read(self, cypher: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if cypher not in self._known:
             self._check_with_server(cypher, params)
-        return iter(self._run(cypher, params, "READ"))
+        return self._run(cypher, params, "READ")
 
     def _check_with_server(self, cypher: str, params: Mapping[str, Any]) -> None:
         """Lets the server plan the statement; refuses what is no read, and names nobody declared."""
@@ -117,7 +154,30 @@ class Neo4jKG(BaseStore):
         self._known.add(cypher)
 
     def _write(self, cypher: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._run(cypher, params, "WRITE")
+        if self._transaction is None:
+            return list(self._run(cypher, params, "WRITE"))
+        with _translated(self._args[0]):
+            return [record.data() for record in self._transaction.run(cypher, dict(params))]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Makes the writes inside one: readers see none of them until all are done, or none ever.
+
+        For one thread at a time.
+
+        Raises:
+            KGError: The server refuses, or went away: nothing has been written.
+        """
+        self._must_write()
+        driver = self._open_graph()._driver
+        with _translated(self._args[0]), driver.session(database=self._args[3]) as session:
+            with session.begin_transaction(timeout=LOAD_TIMEOUT_S) as transaction:
+                self._transaction = transaction
+                try:
+                    yield
+                    transaction.commit()
+                finally:
+                    self._transaction = None
 
     def _candidates(self, words: Sequence[str], limit: int) -> list[str]:
         # Lucene's own fuzzy operator finds the same words as the embedded deletion index; both are rescored
@@ -127,7 +187,7 @@ class Neo4jKG(BaseStore):
             for word in words
         ]
         params = {"index": FULLTEXT_INDEX, "words": " ".join(near), "limit": limit}
-        return [row["id"] for row in self._run(_SEARCH, params, "READ")]
+        return [row["id"] for row in self._in_time(lambda: list(self._run(_SEARCH, params, "READ")))]
 
     def close(self) -> None:
         """Closes the driver; a second call does nothing."""
@@ -158,7 +218,7 @@ def _kind(code: str) -> type[KGError]:
         return KGTimeout
     if "AccessMode" in code or "Forbidden" in code or "ReadOnly" in code:
         return KGReadOnly
-    if "MemoryLimit" in code or "Statement" in code:
+    if "Memory" in code or "Statement" in code:
         return KGQueryError
     if "Security" in code or "DatabaseNotFound" in code or "DatabaseUnavailable" in code:
         return KGUnavailable

@@ -37,6 +37,7 @@ server.http.enabled=false
 server.https.enabled=false
 dbms.usage_report.enabled=false
 server.memory.pagecache.size=128m
+db.memory.transaction.max=256m
 """
 
 
@@ -62,64 +63,93 @@ def fetch() -> None:
     done.touch()
 
 
+class Server:
+    """One server in a home of its own, which can be stopped, frozen and started again on the same port."""
+
+    def __init__(self, home: Path) -> None:
+        fetch()
+        java = shutil.which("java")
+        if not java:
+            raise NoServer("`java` is not on PATH; install Java 17 or newer or set CLARIFY_TEST_NEO4J_URL.")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.home = home
+        self.process: subprocess.Popen[bytes] | None = None
+        self.password = "neo4j"
+        for name in "conf data logs run plugins import licenses lib".split():
+            (home / name).mkdir()
+        opens = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENS]
+        self._command = [java, "-Xmx768m", *opens, "-cp", f"{JARS}/*"]
+        self._command += [
+            "org.neo4j.server.CommunityEntryPoint", f"--home-dir={home}", f"--config-dir={home}/conf"
+        ]  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        """Where Bolt answers."""
+        return f"bolt://127.0.0.1:{self.port}"
+
+    def start(self, *settings: str) -> None:
+        """Starts it, with more lines of neo4j.conf, and waits until it answers."""
+        conf = CONFIG.format(port=self.port) + "".join(f"{line}\n" for line in settings)
+        (self.home / "conf" / "neo4j.conf").write_text(conf, encoding="utf-8")
+        with (self.home / "console.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, cwd=self.home
+            )
+        self.password = log_in(self.process, self.port, self.home, self.password)
+
+    def stop(self) -> None:
+        """Stops it and waits until it has ended."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        self.process = None
+
+
 @contextmanager
 def started() -> Iterator[dict[str, str]]:
     """Starts a server in a temporary home, yields its address and login, stops it."""
-    fetch()
-    java = shutil.which("java")
-    if not java:
-        raise NoServer("`java` is not on PATH; install Java 17 or newer or set CLARIFY_TEST_NEO4J_URL.")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="clarify-neo4j-") as folder:
-        home = Path(folder)
-        for name in "conf data logs run plugins import licenses lib".split():
-            (home / name).mkdir()
-        (home / "conf" / "neo4j.conf").write_text(CONFIG.format(port=port), encoding="utf-8")
-        command = [
-            java,
-            "-Xmx768m",
-            *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
-            "-cp",
-            f"{JARS}/*",
-        ]
-        command += ["org.neo4j.server.CommunityEntryPoint", f"--home-dir={home}", f"--config-dir={home}/conf"]
-        log = (home / "console.log").open("wb")
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=home)
+        server = Server(Path(folder))
         try:
+            server.start()
             yield {
-                "CLARIFY_TEST_NEO4J_URL": f"bolt://127.0.0.1:{port}",
+                "CLARIFY_TEST_NEO4J_URL": server.url,
                 "CLARIFY_TEST_NEO4J_USER": "neo4j",
-                "CLARIFY_TEST_NEO4J_PASSWORD": log_in(server, port, home),
+                "CLARIFY_TEST_NEO4J_PASSWORD": server.password,
                 "CLARIFY_TEST_NEO4J_DATABASE": "neo4j",
             }
         finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait(10)
-            log.close()
+            server.stop()
 
 
-def log_in(server: subprocess.Popen[bytes], port: int, home: Path) -> str:
-    """Waits until Bolt answers, sets a password (the first login must change it) and returns it."""
+def log_in(server: subprocess.Popen[bytes], port: int, home: Path, known: str) -> str:
+    """Waits until Bolt answers, and returns the password: the first login must change it."""
     from neo4j import GraphDatabase
     from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
-    password = secrets.token_urlsafe(16)
+    password = known if known != "neo4j" else secrets.token_urlsafe(16)
     deadline = time.monotonic() + START_TIMEOUT_S
     problem: Exception | None = None
     while time.monotonic() < deadline and server.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=2).close()
-            with GraphDatabase.driver(f"bolt://127.0.0.1:{port}", auth=("neo4j", "neo4j")) as driver:
-                with driver.session(database="system") as session:
-                    session.run(
-                        "ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $new", new=password
-                    ).consume()
+            with GraphDatabase.driver(f"bolt://127.0.0.1:{port}", auth=("neo4j", known)) as driver:
+                if known == "neo4j":
+                    with driver.session(database="system") as session:
+                        session.run(
+                            "ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $new", new=password
+                        ).consume()
+                else:
+                    driver.execute_query("RETURN 1", database_="neo4j")
             return password
         except (AuthError, DriverError, Neo4jError, OSError) as error:
             problem = error
