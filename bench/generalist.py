@@ -26,7 +26,7 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,16 +50,19 @@ _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
 _CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
 
 
+def canonical(args: Mapping[str, Any]) -> str:
+    """Writes arguments in one form; a list of diseases is a set, whose order asks nothing else."""
+    plain = {k: sorted({x.strip() for x in v}) if isinstance(v, list) else v for k, v in args.items()}
+    return json.dumps(plain, sort_keys=True)
+
+
 def parse_calls(text: str) -> list[tuple[str, str]] | None:
     """Reads calls as (name, canonical arguments); None when one is malformed."""
     found = []
     for body in _CALL.findall(text):
         try:
             call = json.loads(body)
-            args = {
-                k: [x.strip() for x in v] if isinstance(v, list) else v for k, v in call["arguments"].items()
-            }
-            found.append((call["name"], json.dumps(args, sort_keys=True)))
+            found.append((call["name"], canonical(call["arguments"])))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
     return found
@@ -67,7 +70,7 @@ def parse_calls(text: str) -> list[tuple[str, str]] | None:
 
 def key(call: Call) -> tuple[str, str]:
     """The canonical form of a scripted call."""
-    return call.name, json.dumps(call.args, sort_keys=True)
+    return call.name, canonical(call.args)
 
 
 def resolved(call: tuple[str, str], names: Sequence[str]) -> tuple[str, str]:
@@ -78,7 +81,7 @@ def resolved(call: tuple[str, str], names: Sequence[str]) -> tuple[str, str]:
         best = rank_names(asked, rows, 1) if isinstance(asked, str) and asked not in names else []
         if best and best[0]["score"] >= FLOOR:
             args["diseases"][i] = best[0]["name"]
-    return call[0], json.dumps(args, sort_keys=True)
+    return call[0], canonical(args)
 
 
 @dataclass
