@@ -77,8 +77,8 @@ def run_query(
 
     Returns:
         `JoinedRow`s for `MULTIHOP` (`ConditionRow`s, best first, for `conditions_with`). Else rows by the
-        query's predicate order, then rank, then the order of the diseases, so that a limit keeps the most important
-        rows of every disease.
+        query's predicate order, then rank, then the order of the diseases, so that a limit keeps the most
+        important rows of every disease.
 
     Raises:
         BadInput: Unknown query, no disease or too many.
