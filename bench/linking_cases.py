@@ -102,9 +102,9 @@ def ontology_mentions(data: Path, names: Names) -> list[Mention]:
     """Names that ontologies give to the graph's diseases and that the graph does not store as written.
 
     `ontology, spelling`: a stored name in another spelling (the normal form is there); `ontology, words`:
-    other words. Left out are names by inner organ ("of lung" of a disease that the graph has on the skin: a
-    modifier that makes another disease must not match) and names that hold one of another disease of the
-    graph (the ontology lists "cellulitis and abscess of face" under onychomycosis).
+    other words. Left out are names by inner organ ("… of lung" of a disease that the graph knows on the
+    skin: a modifier that makes another disease must not match) and names that hold one of another disease of
+    the graph (the ontology lists "cellulitis and abscess of face" under onychomycosis).
     """
     found: dict[tuple[str, str], Mention] = {}
     inner = {normalise(word) for word in _table()["inner"]}
