@@ -159,7 +159,7 @@ def test_the_examples_are_what_they_are_named():
         name: expert.classify(Image.open(folder / f"{name}.png").convert("RGB"))
         for name in ("sure", "unsure", "out_of_scope", "rash_photo")
     }
-    assert found["sure"].in_scope and found["sure"].confidence >= 0.85
+    assert found["sure"].in_scope and found["sure"].confidence >= Context().confidence_threshold
     assert found["unsure"].in_scope and 0.35 <= found["unsure"].confidence <= 0.7
     assert not found["out_of_scope"].in_scope and not found["rash_photo"].in_scope
 
