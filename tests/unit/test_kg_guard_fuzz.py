@@ -51,7 +51,7 @@ def mutated(draw: st.DrawFn) -> str:
                 ]
             )
         )
-    return text[:1500]
+    return text[:1000]
 
 
 def bare_words(text: str) -> list[str]:
@@ -88,7 +88,7 @@ def bare_words(text: str) -> list[str]:
 
 
 @given(mutated())
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_what_passes_holds_no_writing_clause(text: str) -> None:
     try:
         guard.check(text)
@@ -126,7 +126,7 @@ def test_an_unguarded_write_would_be_seen(writable: LadybugKG) -> None:
 
 
 @given(text=mutated())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_passes_writes_nothing(writable: LadybugKG, text: str) -> None:
     before = held(writable)
     try:
