@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ...errors import KGQueryError, KGReadOnly, KGSchemaError
@@ -175,6 +176,8 @@ def plain(value: Any) -> Any:
         return {k: plain(v) for k, v in value.items() if not (engine and (k.startswith("_") or v is None))}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, Decimal):  # ladybug's sum of whole numbers
+        return int(value) if value == value.to_integral_value() else float(value)
     return value
 
 

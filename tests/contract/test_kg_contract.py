@@ -307,6 +307,7 @@ def test_results_are_plain(kg: BaseStore) -> None:
     [
         "RETURN toString(3) AS x",
         "RETURN split('a,b', ',') AS x",
+        "UNWIND [1, 2, 3] AS n RETURN sum(n) AS x",
         "RETURN toInteger('3') AS x",
         "MATCH (a:Disease)-[r:IS_A]->(b:Disease) RETURN type(r) AS x LIMIT 1",
         "MATCH (d:Disease) WHERE toLower(d.name) CONTAINS 'melanom' RETURN d.name AS x",
