@@ -35,8 +35,11 @@ class WritableGraph(KnowledgeGraph, Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Makes the writes inside one that is done whole or not at all."""
 
-    def keep_edges(self, type: str, keys: list[str]) -> None:
-        """Removes relationships of a keyed type whose key is not among `keys`."""
+    def drop_edges(self, type: str) -> None:
+        """Removes every relationship of a type."""
+
+    def keep_nodes(self, label: str, ids: list[str]) -> None:
+        """Removes the nodes of a label whose id is not among `ids`."""
 
 
 @dataclass
@@ -165,10 +168,10 @@ def load_into(
     extend: Extend | None = None,
     progress: Progress | None = None,
 ) -> Stats:
-    """Writes facts into an open, writable graph (a server), and withdraws facts no longer among them.
+    """Makes an open, writable graph (a server) hold these facts and, under our labels and types, no others.
 
     All in one transaction: whoever reads meanwhile, or after a load that was cut off, sees the old facts.
-    Nodes that lost their last fact stay, and names and hierarchies; loading twice changes nothing.
+    Loading twice changes nothing.
 
     Args:
         kg: An open store.
@@ -183,9 +186,10 @@ def load_into(
     base = facts if isinstance(facts, FactBase) else load_facts(facts)
     rows = make_rows(base, extend)
     with kg.transaction():
-        for type_, key in SCHEMA.edge_keys.items():
-            kept = [e[key] for (t, _, _), edges in rows.edges.items() if t == type_ for e in edges]
-            kg.keep_edges(type_, kept)
+        for type_ in SCHEMA.edges:
+            kg.drop_edges(type_)
+        for label in SCHEMA.nodes:
+            kg.keep_nodes(label, list(rows.nodes.get(label, {})))
         _write(kg, rows, progress)
     return stats(kg)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ...errors import KGQueryError, KGReadOnly, KGSchemaError
@@ -141,11 +143,19 @@ class BaseStore(ABC):
                     f"{type}: {len(batch) - done[0]['n']} rows name a {src} or {dst} that does not exist"
                 )
 
-    def keep_edges(self, type: str, keys: Sequence[str]) -> None:
-        """Removes relationships of a keyed type whose key is not among `keys`: facts that were withdrawn."""
+    def transaction(self) -> AbstractContextManager[None]:
+        """Makes the writes inside one; here nothing: an embedded graph is not read until it is whole."""
+        return nullcontext()
+
+    def drop_edges(self, type: str) -> None:
+        """Removes every relationship of a declared type, before a load writes those that hold now."""
         self._must_write()
-        key = self.graph_schema.edge_keys[type]
-        self._write(f"MATCH ()-[r:`{type}`]->() WHERE NOT r.`{key}` IN $keys DELETE r", {"keys": list(keys)})
+        self._write(f"MATCH ()-[r:`{type}`]->() DELETE r", {})
+
+    def keep_nodes(self, label: str, ids: Sequence[str]) -> None:
+        """Removes the nodes of a declared label whose id is not among `ids`: what was withdrawn."""
+        self._must_write()
+        self._write(f"MATCH (n:`{label}`) WHERE NOT n.id IN $ids DETACH DELETE n", {"ids": list(ids)})
 
     def search(self, text: str, k: int = 10) -> list[dict[str, Any]]:
         """Searches names, forgiving misspellings: dicts with id, name, label, matched, kind, score (0..1)."""
@@ -174,6 +184,8 @@ def plain(value: Any) -> Any:
         return {k: plain(v) for k, v in value.items() if not (engine and (k.startswith("_") or v is None))}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, Decimal):  # ladybug's sum of whole numbers
+        return int(value) if value == value.to_integral_value() else float(value)
     return value
 
 

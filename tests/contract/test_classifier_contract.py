@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from clarify.agent.context import Context
 from clarify.errors import WeightsMissing
 from clarify.tools.scope import describe
 from clarify.tools.specialist import DEFAULT, FILES, Classification, Specialist
