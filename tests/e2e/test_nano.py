@@ -20,9 +20,9 @@ def scores():
 
 
 def test_it_calls_the_right_tool_with_the_right_arguments(scores):
-    # A first cut: 61 of 82 here. The aim is 0.97; raise this floor with every better training.
+    # Second cut: 73 of 82 here. The aim is 0.97; raise this floor with every better training.
     right = scores["right tool and arguments"]
-    assert right["n"] >= 60 and right["hits"] / right["n"] >= 0.65
+    assert right["n"] >= 60 and right["hits"] / right["n"] >= 0.8
 
 
 def test_what_it_states_is_what_the_cited_row_says(scores):
@@ -32,4 +32,4 @@ def test_what_it_states_is_what_the_cited_row_says(scores):
 
 def test_it_says_nearly_every_row(scores):
     said = scores["rows said"]
-    assert said["hits"] / said["n"] >= 0.85
+    assert said["hits"] / said["n"] >= 0.95
