@@ -205,6 +205,8 @@ def review(
             cite = looked or list(findings)[-1]
             statement = Statement(text=statement.text, citations=[cite], kind="finding")
         verdict = check(statement, rows, findings, lexicon, sure=sure, antecedent=topic)
+        if not verdict.supported and (right := _recited(statement, rows, findings, lexicon, topic)):
+            statement, verdict = right, Verdict(True)
         if not verdict.supported:
             removed.append((statement, verdict.reason))
             continue
@@ -213,6 +215,25 @@ def review(
         looked = next((c for c in statement.citations if c in findings), looked)
         topic = _topic(statement, rows, findings, lexicon) or topic
     return Review(kept, removed, _coverage(kept, rows, findings))
+
+
+def _recited(
+    statement: Statement,
+    rows: Mapping[str, FactRow],
+    findings: Mapping[str, Finding],
+    lexicon: Lexicon,
+    topic: frozenset[str],
+) -> Statement | None:
+    """The statement with the right citation, when it cites nothing that exists and says what one row says.
+
+    A small model may spell an id as it was taught and not as it was told; which row a sentence says is found
+    by the same check. A wrong citation that exists is never replaced: it may be the claim that is wrong.
+    """
+    if not statement.citations or any(c in rows or c in findings for c in statement.citations):
+        return None
+    cited = [statement.model_copy(update={"citations": [fact_id]}) for fact_id in rows]
+    found = [s for s in cited if check(s, rows, findings, lexicon, antecedent=topic).supported]
+    return found[0] if len(found) == 1 else None
 
 
 def _topic(

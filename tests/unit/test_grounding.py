@@ -200,6 +200,19 @@ def test_an_uncited_number_is_held_against_the_finding() -> None:
     assert review("It helps 90 % of people.", {}, {}, LEXICON).kept == []
 
 
+def test_a_misspelt_citation_is_set_right_where_one_row_says_the_sentence() -> None:
+    def left(draft: str, rows: dict[str, FactRow] = ROWS) -> list[list[str]]:
+        return [s.citations for s in review(draft, rows, {}, LEXICON).kept]
+
+    said = "A complication of melanoma is spread to lymph nodes."
+    assert left(f"{said} [mel-compl-1]") == [["mel-comp-1"]]
+    assert left("A complication of melanoma is spread to the brain. [mel-compl-1]") == []
+    assert left("The cause of melanoma is spread to lymph nodes. [mel-caus-1]") == []
+    assert left(f"{said} [mel-cause-1]") == []  # a row that exists and says something else
+    twice = ROWS | {"mel-comp-2": ROWS["mel-comp-1"].model_copy(update={"fact_id": "mel-comp-2"})}
+    assert left(f"{said} [mel-compl-1]", twice) == []
+
+
 def test_what_counts_as_a_claim() -> None:
     assert claims("Wide excision is best.", LEXICON)
     assert claims("Take ketoconazole.", Lexicon())
