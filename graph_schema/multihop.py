@@ -13,7 +13,8 @@ from .paths import load_query
 from .protocol import ConditionRow, JoinedRow, KnowledgeGraph, SourceRef
 from .rows import source_ref
 
-MULTIHOP = ("conditions_with", "treatments_shared", "treatments_conflict")
+TREATMENT_PAIRS = ("treatments_shared", "treatments_conflict")
+MULTIHOP = ("conditions_with", *TREATMENT_PAIRS)
 """Named queries beside `predicates.QUERIES` whose rows rest on several facts."""
 MAX_SIGNS = 20
 _CONDITIONS = 10

@@ -82,7 +82,7 @@ def test_pieces_encode_as_the_whole(maker, tokenizer):
         whole = "".join(t for t, _ in segments(messages, system_text()))
         encoded = encode(messages, tokenizer, system_text())
         assert encoded.ids == tokenizer.encode(whole, add_special_tokens=False).ids
-        assert any(encoded.target) and len(encoded.ids) == len(encoded.target)
+        assert any(encoded.weight) and len(encoded.ids) == len(encoded.weight)
 
 
 def test_names_keep_their_tokens_wherever_they_stand(tokenizer):

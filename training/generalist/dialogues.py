@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from ...graph_schema.multihop import TREATMENT_PAIRS
 from ...graph_schema.protocol import FactRow
 from ...tools.render import OUT_OF_SCOPE, render_error, render_no_rows, render_rows, render_unknown_disease
 from .phrasing import PHRASING, refused, say_rows
@@ -21,6 +22,8 @@ from .world import Split, World
 
 Kind = Literal["lesion", "skin_other", "not_skin"]
 INTENTS = ("describe", "signs", "treatment", "causes", "tests", "prognosis", "differential", "urgency")
+
+PAIR_QUERIES = ("differential", *TREATMENT_PAIRS)
 
 
 class Pictures(Protocol):
@@ -192,8 +195,9 @@ class _Dialogue:
         if a == b:
             return self._named()
         self.subject = a
-        self._user(self._dress(self._pick("pair", "differential", d1=a, d2=b)), "pair")
-        self._answer([("differential", (a, b))])
+        query = self.rng.choices(PAIR_QUERIES, (6, 1, 1))[0]
+        self._user(self._dress(self._pick("pair", query, d1=a, d2=b)), "pair")
+        self._answer([(query, (a, b))])
 
     def _follow(self) -> None:
         assert self.subject is not None

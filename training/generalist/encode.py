@@ -19,16 +19,19 @@ SPECIAL = (
 IMAGE_TOKENS = 16
 """Tokens a picture takes: (64 / 8 / 2) squared."""
 TOOLS_LINE = "tools: classify_lesion(image, second_look) query_knowledge(query, diseases)"
+CALL_WEIGHT = 3.0
+"""How much a token of a call, and the first token of an answer, weighs beside a token of a sentence: names
+and the choice to call are what goes wrong, and copied rows are most of the tokens."""
 _PICTURE = "<fake_token_around_image><global-img>" + "<image>" * IMAGE_TOKENS + "<fake_token_around_image>"
 _SPLIT = r" ?\p{L}+| ?\p{N}|[ ]?[^\s\p{L}\p{N}]+|\n|\s"
 
 
 @dataclass
 class Encoded:
-    """One dialogue: `ids` and `target` (same length), picture indices in order."""
+    """One dialogue: `ids`, what each weighs in the loss (0: not learnt), and its pictures in order."""
 
     ids: list[int]
-    target: list[bool]
+    weight: list[float]
     images: list[int]
 
 
@@ -57,12 +60,13 @@ def segments(messages: Iterable[Message], system: str) -> Iterator[tuple[str, bo
 def encode(messages: list[Message], tokenizer: Tokenizer, system: str) -> Encoded:
     """Encodes a dialogue; pieces are tokenised apart, at special tokens, so joining them is exact."""
     ids: list[int] = []
-    target: list[bool] = []
+    weight: list[float] = []
     for text, learn in segments(messages, system):
         piece = tokenizer.encode(text, add_special_tokens=False).ids
         ids += piece
-        target += [learn] * len(piece)
-    return Encoded(ids, target, [index for m in messages for _, index in m.images])
+        each = CALL_WEIGHT if "<tool_call>" in text else 1.0
+        weight += [CALL_WEIGHT, *([each] * (len(piece) - 1))] if learn else [0.0] * len(piece)
+    return Encoded(ids, weight, [index for m in messages for _, index in m.images])
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:

@@ -62,19 +62,20 @@ def build(
 
 
 def answer_loss(
-    model: Idefics3ForConditionalGeneration, ids: Tensor, target: Tensor, pictures: Tensor, decoder: nn.Module
-) -> Tensor:
+    model: Idefics3ForConditionalGeneration, ids: Tensor, weight: Tensor, pictures: Tensor, decoder: nn.Module
+) -> tuple[Tensor, Tensor]:
     """Next-token cross-entropy on what the assistant writes; only there is the vocabulary projected.
 
     Args:
         model: nano.
         ids: Token ids, (batch, length), padded on the right, where causal attention needs no mask.
-        target: Which tokens are learnt, bool, (batch, length).
+        weight: What each token weighs, (batch, length); 0: not learnt.
         pictures: Normalised pictures in order of appearance, (n, 3, 64, 64).
         decoder: `model.model.text_model`, perhaps compiled.
 
     Returns:
-        The mean loss, a scalar.
+        The weighted mean loss, a scalar, and whether each dialogue was predicted to the last token that
+        weighs more than 1, bool, (batch,).
     """
     core = model.model
     embedded = core.text_model.get_input_embeddings()(ids)
@@ -85,6 +86,10 @@ def answer_loss(
         embedded = embedded.to(torch.float32, copy=True)
         embedded[ids == model.config.image_token_id] = core.connector(seen).flatten(0, 1).float()
     hidden = decoder(inputs_embeds=embedded).last_hidden_state
-    wanted = target[:, 1:]
-    logits = model.lm_head(hidden[:, :-1][wanted])
-    return nn.functional.cross_entropy(logits.float(), ids[:, 1:][wanted])
+    weight, ids = weight[:, 1:], ids[:, 1:]
+    wanted = weight > 0
+    logits = model.lm_head(hidden[:, :-1][wanted]).float()
+    losses = nn.functional.cross_entropy(logits, ids[wanted], reduction="none")
+    missed = torch.zeros_like(weight, dtype=torch.bool)
+    missed[wanted] = (logits.argmax(-1) != ids[wanted]) & (weight[wanted] > 1)
+    return (losses * weight[wanted]).sum() / weight.sum(), ~missed.any(1)

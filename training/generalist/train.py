@@ -60,16 +60,16 @@ def batches(
 
 
 def collate(batch: list[Encoded], bank: PictureBank | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Pads a batch on the right; returns ids, target (batch, length) and pictures (n, 3, 64, 64)."""
+    """Pads a batch on the right; returns ids and weights (batch, length) and pictures (n, 3, 64, 64)."""
     longest = max(len(e.ids) for e in batch)
     ids = torch.zeros((len(batch), longest), dtype=torch.long)
-    target = torch.zeros((len(batch), longest), dtype=torch.bool)
+    weight = torch.zeros((len(batch), longest))
     for row, item in enumerate(batch):
         ids[row, : len(item.ids)] = torch.tensor(item.ids)
-        target[row, : len(item.ids)] = torch.tensor(item.target)
+        weight[row, : len(item.ids)] = torch.tensor(item.weight)
     indices = [index for item in batch for index in item.images]
     pictures = bank.tensor(indices) if bank is not None and indices else torch.zeros(0)
-    return ids, target, pictures
+    return ids, weight, pictures
 
 
 def optimizers(model: torch.nn.Module, lr: float, muon: bool) -> list[torch.optim.Optimizer]:
@@ -158,7 +158,7 @@ def main() -> None:
         used, step, seen = state["used"], state["step"], state["seen"]
     test = [
         collate(b, bank)
-        for b, _ in zip(batches(held_back, tokenizer, "held back", 0, 8192, 1400), range(6), strict=False)
+        for b, _ in zip(batches(held_back, tokenizer, "held back", 0, 8192, 1400), range(12), strict=False)
     ]
     decoder = model.model.text_model
     if args.compile:
@@ -175,7 +175,7 @@ def main() -> None:
                 group["lr"] = args.lr * rate(progress)
         tensors = collate(batch, bank)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = answer_loss(model, *tensors, decoder)
+            loss, _ = answer_loss(model, *tensors, decoder)
         loss.backward()
         now = time.time()
         used = average(model, used + now - last)
@@ -188,7 +188,7 @@ def main() -> None:
         step, seen = step + 1, seen + world * int(tensors[0].numel())
         if step % 200 == 0 and rank == 0:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                held = sum(answer_loss(model, *t, decoder).item() for t in test) / len(test)
+                judged = [answer_loss(model, *t, decoder) for t in test]
             row = {
                 "step": step,
                 "tokens": seen,
@@ -196,7 +196,9 @@ def main() -> None:
                 "loss": round(sum(losses) / len(losses), 4),
             }
             losses.clear()
-            line = json.dumps({**row, "held_back": round(held, 4), "tokens_per_second": round(seen / used)})
+            row["held_back"] = round(sum(loss.item() for loss, _ in judged) / len(judged), 4)
+            row["dialogues_right"] = round(torch.cat([right for _, right in judged]).float().mean().item(), 3)
+            line = json.dumps({**row, "tokens_per_second": round(seen / used)})
             print(line, flush=True)
             log.write(line + "\n")
             log.flush()

@@ -16,10 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...graph_schema.loading import KINDS
+from ...graph_schema.multihop import TREATMENT_PAIRS
 from ...graph_schema.predicates import QUERIES, state
 from ...graph_schema.protocol import FactRow, SourceRef
 
 Split = Literal["train", "test"]
+_KIND_OF = {predicate: kind for kind, predicate in KINDS.items()}
+_FORMS = (
+    ("{slug}-{kind}-{number}", 6),
+    ("{source}-{kind}-{slug}-{digest}", 1),
+    ("{slug}{number}.{digest}", 1),
+    ("{source}:{digest}", 1),
+    ("{source}-{slug}-{kind}{number}", 1),
+)
+"""Forms of fact ids and their weights: the shipped one first, then what other graphs might have."""
 
 WORDS: dict[str, Any] = {
     key: value.split() if isinstance(value, str) else value
@@ -102,6 +113,15 @@ class World:
         self._labels = labels
         self._by_name: dict[str, Disease] = {}
         self._nodes: dict[str, list[str]] = {}
+        self._pairs: dict[tuple[str, str, str], list[FactRow]] = {}
+        self._form = rng.choices([f for f, _ in _FORMS], [w for _, w in _FORMS])[0]
+        self._kinds = _KIND_OF if rng.random() < 0.6 else {p: self._letters(2, 6) for p in _KIND_OF}
+        self._source = self._letters(2, 5)
+
+    def _letters(self, least: int, most: int) -> str:
+        return "".join(
+            self.rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(self.rng.randint(least, most))
+        )
 
     def word(self, kind: str) -> str:
         """Invents a word of this split."""
@@ -180,7 +200,7 @@ class World:
         if name is None:
             name = self.disease_name()
         if name not in self._by_name:
-            slug = "".join(c for c in name.lower() if c.isalpha())[: self.rng.choice((2, 3, 4))] or "dx"
+            slug = "".join(c for c in name.lower() if c.isalpha())[: self.rng.choice((2, 3, 4, 5, 8))] or "dx"
             self._by_name[name] = Disease(name, slug)
         return self._by_name[name]
 
@@ -192,6 +212,9 @@ class World:
 
     def rows(self, query: str, diseases: list[str], limit: int = 5) -> list[FactRow]:
         """Answers a named query with made-up rows, the same ones each time it is asked."""
+        if query in TREATMENT_PAIRS:
+            a, b = (self._canonical(name)[0] for name in diseases)
+            return self._treatments(query, a, b)[:limit] if a != b else []
         if query == "differential" and len(diseases) > 1:
             pairs = [
                 (x, y)
@@ -218,19 +241,40 @@ class World:
             self._nodes[asked] = [self.disease_name() for _ in range(count)] or [asked]
         return self._nodes[asked]
 
-    def _row(self, disease: Disease, predicate: str, number: int, other: str = "") -> FactRow:
-        kind = {"first-line treatment": "treat", "further treatment": "further", "differs from": "diff"}.get(
-            predicate, predicate.split()[-1][:5]
-        )
-        text = self.phrase()
+    def _row(
+        self, disease: Disease, predicate: str, number: int, other: str = "", text: str | None = None
+    ) -> FactRow:
+        text = self.phrase() if text is None else text
+        digest = f"{self.rng.randrange(16**5):05x}"
         return FactRow(
-            fact_id=f"{disease.slug}-{kind}-{number}",
+            fact_id=self._form.format(
+                slug=disease.slug,
+                kind=self._kinds[predicate],
+                number=number,
+                source=self._source,
+                digest=digest,
+            ),
             statement=state(predicate, disease.name, text, other),
             source=SourceRef(id="made-up", title="made up for training"),
             subject=disease.name,
             predicate=f"{predicate} {other}" if other else predicate,
             object=text,
         )
+
+    def _treatments(self, query: str, a: str, b: str) -> list[FactRow]:
+        """Two rows a treatment: the same one for both diseases, or one to give and one to avoid."""
+        if (query, a, b) not in self._pairs:
+            rng = self.rng
+            found = []
+            for number in range(1, 1 + rng.choice((0, 1, 1, 2))):
+                given = rng.choice(("first-line treatment", "further treatment"))
+                also = "avoid" if query == "treatments_conflict" else rng.choice((given, "further treatment"))
+                text = self.phrase()
+                second = text if rng.random() < 0.6 else self.phrase()
+                found.append(self._row(self.disease(a), given, number, text=text))
+                found.append(self._row(self.disease(b), also, number, text=second))
+            self._pairs[query, a, b] = found
+        return self._pairs[query, a, b]
 
     def _pair(self, a: str, b: str) -> list[FactRow]:
         disease = self.disease(a)
