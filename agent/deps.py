@@ -94,10 +94,12 @@ class GraphKnowledge:
         self.version = graph_version(kg)
 
     def run(self, query: str, diseases: Sequence[str], limit: int) -> list[FactRow]:
-        """Runs a named query."""
-        from ..graph_schema.retrieval import run_query
+        """Runs a named query; rows are single facts, so that each can be said and cited."""
+        from ..graph_schema.multihop import TREATMENT_PAIRS
+        from ..graph_schema.retrieval import run_pair, run_query
 
-        return list(run_query(self.kg, query, diseases, limit))
+        run = run_pair if query in TREATMENT_PAIRS else run_query
+        return list(run(self.kg, query, diseases, limit))
 
     def cypher(self, statement: str) -> list[dict[str, Any]]:
         """Runs one free read statement under the guard."""

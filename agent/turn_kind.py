@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
+from ..graph_schema.multihop import TREATMENT_PAIRS
 from ..graph_schema.predicates import QUERIES
 from .words import normalise, rules
 
@@ -40,9 +41,22 @@ def _without(text: str, *names: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", text))
 
 
-def intents(text: str) -> tuple[str, ...]:
-    """What a message asks: keys of `QUERIES` and "identify", in a fixed order, or nothing."""
+def intents(text: str, diseases: int = 1) -> tuple[str, ...]:
+    """What a message asks, in a fixed order, or nothing.
+
+    Args:
+        text: What the user wrote.
+        diseases: How many diseases it names; of two it may ask which treatments they share, or which of the
+            one harm the other.
+
+    Returns:
+        Keys of `QUERIES`, "identify", or one of `TREATMENT_PAIRS` alone.
+    """
     plain = _plain(text)
+    if diseases == 2:
+        pair = next((name for name in reversed(TREATMENT_PAIRS) if _any(name, plain)), "")
+        if pair and _any("treatment", plain):
+            return (pair,)
     found = [name for name in ("identify", *QUERIES) if _any(name, plain)]
     if (
         "describe" in found

@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import BadInput
 from .findings import link_finding
 from .paths import load_query
-from .protocol import ConditionRow, JoinedRow, KnowledgeGraph, SourceRef
-from .rows import source_ref
+from .protocol import ConditionRow, FactRow, JoinedRow, KnowledgeGraph, SourceRef
+from .rows import fact_row, source_ref
 
 TREATMENT_PAIRS = ("treatments_shared", "treatments_conflict")
 MULTIHOP = ("conditions_with", *TREATMENT_PAIRS)
@@ -84,6 +84,35 @@ def treatments(
     cypher = load_query(name)
     parameters: dict[str, Any] = {"first": list(first), "second": list(second)}
     return [_pair(row, name, cypher, parameters) for row in kg.query(cypher, parameters)[:limit]]
+
+
+def treatment_facts(
+    kg: KnowledgeGraph, name: str, first: Sequence[str], second: Sequence[str], limit: int | None = None
+) -> list[FactRow]:
+    """The single facts that `treatments` joins, each to be said and cited on its own, partners together.
+
+    A conflict is looked for both ways: who asks about two diseases has both.
+
+    Args:
+        kg: The graph.
+        name: One of `TREATMENT_PAIRS`.
+        first: CURIEs of the one disease.
+        second: CURIEs of the other.
+        limit: Most facts; a fact is never given without its partner.
+    """
+    cypher = load_query(name)
+    ways = [(first, second), (second, first)] if name == "treatments_conflict" else [(first, second)]
+    facts: dict[str, FactRow] = {}
+    for a, b in ways:
+        parameters: dict[str, Any] = {"first": list(a), "second": list(b)}
+        for row in kg.query(cypher, parameters):
+            second_row = {key.removesuffix("_2"): value for key, value in row.items() if key.endswith("_2")}
+            pair = [fact_row(r, name, cypher, parameters) for r in (row, {**row, **second_row})]
+            new = {fact.fact_id: fact for fact in pair if fact.fact_id not in facts}
+            if limit is not None and len(facts) + len(new) > limit:
+                return list(facts.values())
+            facts |= new
+    return list(facts.values())
 
 
 def _weights(nodes: Mapping[str, set[str]], found: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, float]:

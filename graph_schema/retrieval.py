@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BadInput
 from .linking import resolve
-from .multihop import MULTIHOP, conditions_with, treatments
+from .multihop import MULTIHOP, conditions_with, treatment_facts, treatments
 from .paths import load_query
 from .predicates import QUERIES
 from .protocol import FactRow, KnowledgeGraph
@@ -110,6 +110,20 @@ def run_query(
         key=lambda r: (order[r["predicate"]], r["rank"], curies.index(r["subject_curie"]), r["fact_id"]),
     )
     return [fact_row(row, name, cypher, parameters) for row in rows[:limit]]
+
+
+def run_pair(
+    kg: KnowledgeGraph, name: str, diseases: Sequence[str], limit: int | None = None
+) -> list[FactRow]:
+    """The single facts behind `treatments_shared` or `treatments_conflict` of two diseases, in any order.
+
+    Raises:
+        BadInput: Not two diseases.
+        UnknownDisease: A name that is linked to nothing.
+    """
+    if len(diseases) != 2:
+        raise BadInput(f"{name} needs two diseases.", hint="Name the two that are asked about.")
+    return treatment_facts(kg, name, linked(kg, diseases[0]), linked(kg, diseases[1]), limit)
 
 
 def linked(kg: KnowledgeGraph, disease: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field, create_model
 
+from ..graph_schema.multihop import TREATMENT_PAIRS
 from ..graph_schema.predicates import QUERIES
 from ..graph_schema.protocol import FactRow, Link
 from .registry import REGISTRY, ToolCard
@@ -17,7 +18,7 @@ from .render import render_no_rows, render_rows, render_unknown_disease
 KNOWLEDGE = ToolCard(
     name="query_knowledge",
     task="Fetches sourced facts about skin diseases from the knowledge graph.",
-    inputs="the name of a query and one to four diseases",
+    inputs="the name of a query and one to four diseases; two for the treatments of two diseases together",
     outputs="rows with an id to cite",
     limits="only diseases of the graph; facts recalled from guidelines, not reviewed by a clinician.",
 )
@@ -47,7 +48,7 @@ def knowledge_tool(
     *,
     knowledge: Callable[[], Knowledge],
     max_rows: int,
-    queries: Sequence[str] = tuple(QUERIES),
+    queries: Sequence[str] = (*QUERIES, *TREATMENT_PAIRS),
     topics: Sequence[str] = (),
 ) -> BaseTool:
     """Makes the tool for one turn.

@@ -127,7 +127,7 @@ def _read(work: Work, before: Work, state: State, env: Env) -> list[dict[str, An
     work["mentions"] = list(dict.fromkeys(link.name for link in links))
     work["subjects"] = mentioned or ([] if work["attached"] else list(earlier))
     work["topics"] = work["mentions"] or ([] if work["attached"] else list(before.get("topics", [])))
-    asked = intents(text)
+    asked = intents(text, len(work["mentions"]))
     work["intents"] = list(dict.fromkeys("describe" if name == "identify" else name for name in asked))
     work["kind"] = turn_kind(
         text, has_image=bool(work["attached"]), thread_has_subject=bool(earlier), mentions=work["mentions"]

@@ -145,6 +145,22 @@ def test_multihop_queries_answer_alike(kg: BaseStore, embedded: BaseStore) -> No
     assert rows == retrieval.run_query(embedded, "conditions_with", **asked)  # type: ignore[arg-type]
 
 
+def test_single_facts_of_a_treatment_pair_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
+    for name, diseases in (
+        ("treatments_shared", ["psoriasis", "dermatitis"]),
+        ("treatments_conflict", ["rosacea", "psoriasis"]),
+    ):
+        rows = retrieval.run_pair(kg, name, diseases)
+        assert rows and rows == retrieval.run_pair(embedded, name, diseases)
+        assert {row.subject for row in rows} == set(diseases)
+        assert all(row.subject in row.statement.lower() and row.query == name for row in rows)
+        assert retrieval.run_pair(kg, name, diseases, 1) == []  # never one without its partner
+        backwards = retrieval.run_pair(kg, name, diseases[::-1])
+        assert {row.fact_id for row in rows} == {row.fact_id for row in backwards}
+    with pytest.raises(BadInput, match="two diseases"):
+        retrieval.run_pair(kg, "treatments_shared", ["psoriasis"])
+
+
 def test_a_limit_keeps_the_most_important_of_each(kg: BaseStore) -> None:
     rows = retrieval.run_query(kg, "treatment", ["melanoma", "psoriasis"], 2)
     assert [r.fact_id for r in rows] == ["mel-treat-1", "pso-treat-1"]

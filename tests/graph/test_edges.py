@@ -147,6 +147,14 @@ def test_forced_fetch_names_what_the_turn_is_about(session: Make, pic: bytes) ->
         assert fields["diseases"]["items"]["pattern"] == "^ ?(melanoma)$"
 
 
+def test_forced_fetch_of_two_diseases_asks_for_their_treatments_together(session: Make) -> None:
+    one = session(always(AIMessage("No.")))
+    one.ask("Which treatments do melanoma and melanocytic nevus share?")
+    forced = [c for c in one.deps.generalist("").calls if c["tool_choice"] == "query_knowledge"]  # type: ignore[attr-defined]
+    fields = forced[0]["tools"][-1].args_schema.model_json_schema()["properties"]
+    assert fields["query"]["const"] == "treatments_shared"
+
+
 def test_free_running_is_never_forced(session: Make, pic: bytes) -> None:
     one = session(always(AIMessage("It is a melanoma.")), context=Context(must_call=False))
     answer = one.ask("What is this?", images=[pic])

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarify.agent.turn_kind import intents, turn_kind
+from clarify.graph_schema.multihop import TREATMENT_PAIRS
 from clarify.graph_schema.predicates import QUERIES
+from clarify.training.generalist.wording import load_wordings
 
 DATA = Path(__file__).parent / "data"
 NAMES = (
@@ -54,3 +56,15 @@ def test_any_text_has_a_kind(text: str, image: bool, subject: bool) -> None:
         else kind in ("medical", "greeting", "thanks", "small_talk", "out_of_field", "unclear")
     )
     assert set(intents(text)) <= {*QUERIES, "identify"}
+
+
+def test_questions_about_the_treatments_of_two_diseases_are_recognised() -> None:
+    asked = load_wordings("test")["pair"]
+    for name, wordings in asked.items():
+        heard = [set(intents(w.format(d1="psoriasis", d2="rosacea"), 2)) for w in wordings]
+        if name == "differential":
+            assert not any(h & set(TREATMENT_PAIRS) for h in heard)
+        else:
+            assert sum(h == {name} for h in heard) >= len(wordings) - 1
+    shared = "Which treatments do psoriasis and rosacea share?"
+    assert intents(shared, 1) == ("treatment",)
