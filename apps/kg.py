@@ -126,19 +126,29 @@ def sources(
 @app.command()
 def show(
     disease: Annotated[str, typer.Argument(help="A CURIE or a name.")],
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this file instead.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything the graph holds about a disease, as a tree."""
+    """Show everything the graph holds about a disease, as a tree or a picture."""
     from ..graph_schema import retrieval
+    from .picture import disease_svg
     from .render import show_disease
 
     with opened() as kg:
         found = retrieval.show(kg, required(disease, "disease"))
+    if svg:
+        if len(found) > 1:
+            both = " and ".join(entry["name"] for entry in found)
+            raise BadInput(f"{disease!r} means {both}.", hint="A picture shows one: name it.")
+        try:
+            svg.write_text(disease_svg(found[0]), encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"{svg} cannot be written: {error}.", hint="Choose another file.") from error
     if as_json:
         emit(found)
-        return
-    for entry in found:
-        show_disease(entry)
+    elif not svg:
+        for entry in found:
+            show_disease(entry)
 
 
 @app.command(name="list")

@@ -7,10 +7,12 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from clarify.apps import cli
+from clarify.apps.picture import disease_svg
 from clarify.graph_schema.predicates import QUERIES
 
 FACT = "fact_id statement source subject predicate object cypher parameters".split()
@@ -157,3 +159,25 @@ def test_for_people_there_is_a_tree_with_sources(capsys: pytest.CaptureFixture[s
 def test_every_command_also_prints_for_people(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["kg", *words.split()]) == 0
     assert len(capsys.readouterr().out) > 10
+
+
+def test_a_disease_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "melanoma.svg"
+    assert cli.run(["kg", "show", "melanoma", "--svg", str(file)]) == 0
+    drawn = ElementTree.parse(file).getroot()
+    texts = ["".join(node.itertext()) for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    [shown] = printed(capsys, "show", "melanoma")
+    assert texts[:2] == ["melanoma", "DOID:1909"]
+    assert {f"{f['object']}  [{f['fact_id']}]" for f in shown["facts"]} <= set(texts)
+    assert cli.run(["kg", "show", "melanoma", "--svg", str(tmp_path)]) == 2
+    assert cli.run(["kg", "show", "actinic keratosis or Bowen's disease", "--svg", str(file)]) == 2
+    assert "means actinic keratosis and Bowen" in capsys.readouterr().err
+
+
+def test_text_of_the_graph_cannot_leave_its_place_in_a_picture() -> None:
+    evil = "</text><script>alert('x')</script>"
+    source = {"id": "' onload='alert(1)"}
+    facts = [{"predicate": evil, "object": evil, "fact_id": "a-1", "source": source}]
+    drawn = ElementTree.fromstring(disease_svg({"name": evil, "curie": "X:1", "facts": facts}))
+    assert {node.tag.partition("}")[2] for node in drawn.iter()} == {"svg", "rect", "text", "path"}
+    assert not any("onload" in node.attrib for node in drawn.iter())
