@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from .loading import DiseaseFile, FactBase, FactEntry, facts_digest, load_facts
 from .predicates import PREDICATES, state
 from .protocol import KnowledgeGraph
 from .retrieval import Stats, stats
-from .schema import NAMED_TARGETS, SCHEMA
+from .schema import NAMED_TARGETS, SCHEMA, WORDED
 
 Progress = Callable[[str], None]
 Extend = Callable[["Rows"], None]
@@ -95,6 +95,7 @@ def make_rows(facts: FactBase, extend: Extend | None = None) -> Rows:
             _fact(rows, file, fact, ranks[fact.predicate], names)
     if extend:
         extend(rows)
+    _wordings(rows)
     rows.node("GraphInfo", {"id": "graph", "version": rows.digest()})
     return rows
 
@@ -154,6 +155,26 @@ def _fact(rows: Rows, file: DiseaseFile, fact: FactEntry, rank: int, names: Mapp
             "support": "recalled",
         },
     )
+
+
+def _wordings(rows: Rows) -> None:
+    """Adds how each sign and site is called and worded by facts of diseases."""
+    for label in WORDED:
+        into = ("Disease", label)
+        facts = [edge for (_, *ends), edges in rows.edges.items() if tuple(ends) == into for edge in edges]
+        said = [(edge["dst"], rows.nodes[label][edge["dst"]]["name"]) for edge in facts]
+        said += [(edge["dst"], edge["object"]) for edge in facts if "object" in edge]
+        for wording, edge in worded(label, said):
+            rows.node("Wording", wording)
+            rows.edge("WORDS", "Wording", label, edge)
+
+
+def worded(label: str, said: Iterable[tuple[str, str]]) -> Iterator[tuple[Row, Row]]:
+    """Yields a Wording node and its WORDS relationship for each (node id, words)."""
+    for node, words in dict.fromkeys(said):
+        if text := normalise(words):
+            wording = {"id": f"WORDING:{text.replace(' ', '_')}", "text": text}
+            yield wording, {"src": wording["id"], "dst": node, "surface": words, "label": label}
 
 
 def target_id(label: str, name: str) -> str:

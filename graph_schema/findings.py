@@ -9,13 +9,9 @@ from functools import cache
 from ..errors import BadInput
 from .folding import readings
 from .linking import MAX_NAME
-from .paths import load_query
 from .protocol import KnowledgeGraph, Link
 from .text import nearest, noise
 from .vocabulary import vocabulary
-
-_WORDS = {"Sign": "sign_words", "Site": "site_words"}
-"""Label -> the query that lists its nodes with their wordings; they are read whole, some hundreds."""
 
 
 def link_finding(kg: KnowledgeGraph, text: str, label: str) -> list[Link]:
@@ -40,9 +36,10 @@ def link_finding(kg: KnowledgeGraph, text: str, label: str) -> list[Link]:
     if not text.strip() or len(text) > MAX_NAME:
         raise BadInput(f"a sign or site has 1 to {MAX_NAME} characters.", hint="Write signs=itching.")
     said, denied = polarity(text)
+    groups = [_meant(word, label) for word in (*_telling(said), *_telling(denied))]
     best: dict[str, Link] = {}
-    for row in kg.query(load_query(_WORDS[label])):
-        score = max(_fit(said, denied, wording, label) for wording in (row["name"], row["words"]))
+    for row in kg.near_wordings(groups, label) if groups else []:
+        score = _fit(said, denied, row["words"], label)
         if score > 0 and (row["id"] not in best or score > best[row["id"]].score):
             best[row["id"]] = Link(
                 curie=row["id"], name=row["name"], matched=text, score=score, how="words", label=label
@@ -74,10 +71,15 @@ def _share(ours: str, theirs: str, label: str) -> float:
     known = [word for reading in readings(theirs) for word in reading if not noise(word)]
     needed = _telling(ours)
     for word in needed:
-        wholes = vocabulary().wholes.get(word, frozenset()) if label == "Site" else frozenset()
-        if not nearest(word, known)[0] and wholes.isdisjoint(known):
+        if not nearest(word, known)[0] and set(_meant(word, label)).isdisjoint(known):
             return 0.0
     return min(1.0, len(needed) / max(1, len(_telling(theirs)))) if known else 0.0
+
+
+def _meant(word: str, label: str) -> Sequence[str]:
+    """A word, others for the same thing, and for a site the wholes it is part of."""
+    wholes = vocabulary().wholes.get(word, frozenset()) if label == "Site" else frozenset()
+    return sorted({word, *vocabulary().same.get(word, ()), *wholes})
 
 
 def _telling(text: str) -> Sequence[str]:

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import CypherRefused
@@ -54,6 +55,7 @@ class Checked:
     parameters: frozenset[str]
 
 
+@lru_cache(maxsize=256)  # The same few statements come again and again; what is refused is not kept.
 def check(text: str, *, calls: frozenset[str] = frozenset()) -> Checked:
     """Checks one statement.
 

@@ -68,11 +68,11 @@ def conditions_with(
     for row in kg.query(cypher, parameters):
         found[row["subject_curie"]].append(row)
     weights = _weights(nodes, found.values())
-    fitting = [
-        _condition(rows, nodes, weights, unknown, cypher, parameters)
-        for rows in found.values()
-        if not asked or _has(rows, [nodes[sign] for sign in asked])
-    ]
+    signs_of: dict[str, dict[str, str]] = defaultdict(dict)
+    fits = [c for c, rows in found.items() if not asked or _has(rows, [nodes[sign] for sign in asked])]
+    for row in kg.query(load_query("condition_signs"), {"diseases": fits}) if fits else []:
+        signs_of[row["disease"]][row["fact_id"]] = row["object"]
+    fitting = [_condition(found[c], signs_of[c], nodes, weights, unknown, cypher, parameters) for c in fits]
     fitting.sort(key=lambda c: (-c.score, len(c.further), c.subject, c.subject_curie))
     return fitting[: limit or _CONDITIONS]
 
@@ -131,6 +131,7 @@ def _has(rows: Sequence[Mapping[str, Any]], wanted: Iterable[set[str]]) -> bool:
 
 def _condition(
     rows: Sequence[Mapping[str, Any]],
+    signs: Mapping[str, str],
     nodes: Mapping[str, set[str]],
     weights: Mapping[str, float],
     unknown: tuple[str, ...],
@@ -154,9 +155,7 @@ def _condition(
         matched=matched,
         missing=tuple(words for words, mine in fits.items() if not mine and words not in unknown),
         unknown=unknown,
-        further={
-            r["fact_id"]: r["object"] for r in rows if r["fact_id"] not in ids and r["predicate"] != "site"
-        },
+        further={fact: said for fact, said in signs.items() if fact not in ids},
     )
 
 

@@ -27,6 +27,18 @@ class KnowledgeGraph(Protocol):
     def search(self, text: str, k: int = 10) -> list[dict[str, Any]]:
         """Full-text search over names: dicts with id, name, label, matched, score."""
 
+    def near_wordings(self, groups: Sequence[Sequence[str]], label: str) -> list[dict[str, Any]]:
+        """Returns the signs or sites that some fact words with a word of each group, misspellings forgiven.
+
+        Args:
+            groups: Folded words; those of a group mean one thing.
+            label: `Sign` or `Site`.
+
+        Returns:
+            Dicts with id, name and words, one for each such wording.
+        """
+        ...
+
     def near_names(self, text: str) -> list[dict[str, Any]]:
         """Every name with a word like one of the text's: dicts with id, name, label, matched, kind, term."""
 

@@ -28,13 +28,13 @@ class GraphSchema:
         nodes: label -> {property: type}; every node is keyed by `id`, which is not listed.
         edges: type -> ([(source label, target label), ...], {property: type}).
         edge_keys: type -> the property that tells parallel relationships of that type apart (part of MERGE).
-        fulltext: (label, property) that the text index covers.
+        fulltext: label -> the property that a text index covers.
     """
 
     nodes: Mapping[str, Mapping[str, str]]
     edges: Mapping[str, tuple[Sequence[tuple[str, str]], Mapping[str, str]]]
     edge_keys: Mapping[str, str] = field(default_factory=dict)
-    fulltext: tuple[str, str] = ("Term", "text")
+    fulltext: Mapping[str, str] = field(default_factory=dict)
 
     def display(self, label: str) -> str:
         """Returns the property that names a node of `label` to people.
@@ -102,18 +102,18 @@ class GraphSchema:
         return ddl
 
     def neo4j_ddl(self) -> list[str]:
-        """Returns the uniqueness constraints and the full-text index, each `IF NOT EXISTS`."""
+        """Returns the uniqueness constraints and the full-text indexes, each `IF NOT EXISTS`."""
         ddl = [
             f"CREATE CONSTRAINT clarify_{label.lower()}_id IF NOT EXISTS "
             f"FOR (n:`{label}`) REQUIRE n.id IS UNIQUE"
             for label in self.nodes
         ]
-        label, prop = self.fulltext
         options = "{indexConfig: {`fulltext.analyzer`: 'standard-no-stop-words'}}"
-        ddl.append(
-            f"CREATE FULLTEXT INDEX {FULLTEXT_INDEX} IF NOT EXISTS FOR (n:`{label}`) "
+        ddl += [
+            f"CREATE FULLTEXT INDEX {index_name(label)} IF NOT EXISTS FOR (n:`{label}`) "
             f"ON EACH [n.`{prop}`] OPTIONS {options}"
-        )
+            for label, prop in self.fulltext.items()
+        ]
         return ddl
 
     def text(self) -> str:
@@ -163,7 +163,10 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-FULLTEXT_INDEX = "clarify_terms"
+def index_name(label: str) -> str:
+    """Returns the name of a label's full-text index on a server."""
+    return f"clarify_{label.lower()}s"
+
 
 _NAMED = {"name": "STRING"}
 _FACT = {
@@ -185,6 +188,9 @@ _IMPORT = {
 XREFS = ("doid", "icd10cm", "icd11", "snomedct", "mesh", "umls")
 NAMED_TARGETS = ("Site", "Sign", "RiskFactor", "Cause", "Test", "Treatment", "Complication")
 """Labels besides Disease whose short names are searchable."""
+
+WORDED = ("Sign", "Site")
+"""Labels whose nodes are also found by how the facts word them."""
 
 SCHEMA = GraphSchema(
     nodes={
@@ -209,6 +215,7 @@ SCHEMA = GraphSchema(
             **_IMPORT,
         },
         "Term": {"text": "STRING"},
+        "Wording": {"text": "STRING"},
         "GraphInfo": {"version": "STRING"},
     },
     edges={
@@ -220,7 +227,12 @@ SCHEMA = GraphSchema(
             [("Term", label) for label in ("Disease", *NAMED_TARGETS, *IMPORTED_LABELS)],
             {"surface": "STRING", "kind": "STRING", "label": "STRING", "source": "STRING"},
         ),
+        "WORDS": ([("Wording", label) for label in WORDED], {"surface": "STRING", "label": "STRING"}),
     },
-    edge_keys={r.edge: "fact_id" for table in (PREDICATES, RELATIONS) for r in table.values()},
+    edge_keys={
+        **{r.edge: "fact_id" for table in (PREDICATES, RELATIONS) for r in table.values()},
+        "WORDS": "surface",
+    },
+    fulltext={"Term": "text", "Wording": "text"},
 )
 """The graph of CLARIFY. Every fact is one relationship that carries its id, its words and its source."""

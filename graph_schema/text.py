@@ -6,6 +6,7 @@ Both stores index the normal form (`folding`) and are rescored with the same fun
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .folding import readings
@@ -18,6 +19,7 @@ _SAME = 0.95
 """What another word for the same thing counts."""
 
 
+@lru_cache(maxsize=65536)
 def allowed_edits(word: str) -> int:
     """How many edits a word of this length may be away: none to 3 letters, one to 7, two from 8 on."""
     return 0 if len(word) <= 3 or any(c.isdigit() for c in word) else 1 if len(word) <= 7 else 2
@@ -25,7 +27,10 @@ def allowed_edits(word: str) -> int:
 
 def distance(a: str, b: str, limit: int) -> int:
     """Optimal string alignment distance (insert, delete, replace, swap), `limit + 1` when larger."""
-    if abs(len(a) - len(b)) > limit:
+    if a == b:
+        return 0
+    # An edit changes at most two members of the set of letters: most words are told apart without the table.
+    if limit == 0 or abs(len(a) - len(b)) > limit or (_letters(a) ^ _letters(b)).bit_count() > 2 * limit:
         return limit + 1
     before: list[int] = []
     last = list(range(len(b) + 1))
@@ -40,6 +45,15 @@ def distance(a: str, b: str, limit: int) -> int:
             return limit + 1
         before, last = last, row
     return min(last[-1], limit + 1)
+
+
+@lru_cache(maxsize=65536)
+def _letters(word: str) -> int:
+    """The set of a word's letters as bits; letters that share a bit only make it say less."""
+    bits = 0
+    for c in word:
+        bits |= 1 << ord(c) % 64
+    return bits
 
 
 def same(a: str, b: str) -> bool:

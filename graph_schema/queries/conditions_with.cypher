@@ -1,8 +1,6 @@
-// All signs and sites of each disease that has one of these. $nodes: ids of Sign and Site nodes.
-MATCH (d:Disease)-[:HAS_SIGN|HAS_DERMOSCOPIC_SIGN|AFFECTS]->(x)
-WHERE x.id IN $nodes
-WITH DISTINCT d
-MATCH (d)-[r:HAS_SIGN|HAS_DERMOSCOPIC_SIGN|AFFECTS]->(o)
+// The facts that give diseases one of these signs or sites. $nodes: ids of Sign and Site nodes.
+MATCH (d:Disease)-[r:HAS_SIGN|HAS_DERMOSCOPIC_SIGN|AFFECTS]->(o)
+WHERE o.id IN $nodes
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

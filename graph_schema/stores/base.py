@@ -15,12 +15,14 @@ from .. import guard
 from ..folding import readings
 from ..paths import load_query
 from ..schema import SCHEMA, GraphSchema
-from ..text import rank_names, telling
+from ..text import little, rank_names, telling
 from ..vocabulary import vocabulary
+from .fts import Asked
 
 _BATCH = 1000
 _MAX_WORDS = 200
 _MAX_CANDIDATES = 300
+_MAX_WORDINGS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class BaseStore(ABC):
     def _write(self, cypher: str, params: Mapping[str, Any]) -> list[dict[str, Any]]: ...
 
     @abstractmethod
-    def _candidates(self, words: Sequence[str], limit: int) -> list[str]:
-        """Returns ids of Terms that contain words near to the given ones, most words first."""
+    def _candidates(self, label: str, asked: Asked, limit: int) -> list[str]:
+        """Returns ids of nodes of an indexed label whose text fits, where more than `limit` do the best."""
 
     @abstractmethod
     def close(self) -> None:
@@ -159,14 +161,27 @@ class BaseStore(ABC):
 
     def search(self, text: str, k: int = 10) -> list[dict[str, Any]]:
         """Searches names, forgiving misspellings: dicts with id, name, label, matched, kind, score (0..1)."""
-        return rank_names(text, self.near_names(text[:200]), k)
+        asked = []
+        for reading in readings(text[:200]):  # `text.similarity` is 0 for a name without one of these
+            needed = [word for word in reading if telling([word]) and not little(word)]
+            asked += [[[word, *vocabulary().same.get(word, ())] for word in needed]] if needed else []
+        rows = self._named(asked) if asked else self.near_names(text[:200])
+        return rank_names(text, rows, k)
 
     def near_names(self, text: str) -> list[dict[str, Any]]:
         """Every name with a word like, or meaning, one of the text's: as `KnowledgeGraph.near_names`."""
         said = {word for reading in readings(text) for word in reading if telling([word])}
         words = sorted(said.union(*(vocabulary().same.get(word, ()) for word in said)))
-        ids = self._candidates(words[:_MAX_WORDS], _MAX_CANDIDATES) if words else []
+        return self._named([[words[:_MAX_WORDS]]]) if words else []
+
+    def _named(self, asked: Asked) -> list[dict[str, Any]]:
+        ids = self._candidates("Term", asked, _MAX_CANDIDATES)
         return self.query(load_query("terms"), {"terms": ids}) if ids else []
+
+    def near_wordings(self, groups: Sequence[Sequence[str]], label: str) -> list[dict[str, Any]]:
+        """Signs or sites whose wording has a word of each group: as `KnowledgeGraph.near_wordings`."""
+        ids = self._candidates("Wording", [groups], _MAX_WORDINGS)
+        return self.query(load_query("wordings"), {"wordings": ids, "label": label}) if ids else []
 
     def _must_write(self) -> None:
         if self.read_only:

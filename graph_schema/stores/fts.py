@@ -15,24 +15,30 @@ from pathlib import Path
 from ...errors import KGUnavailable
 from ..text import allowed_edits, deletions, distance
 
-_TABLES = """
-CREATE VIRTUAL TABLE IF NOT EXISTS terms
+Asked = Sequence[Sequence[Sequence[str]]]
+"""Readings of a text; each is groups of words that mean one thing. A text that has, for every group of some
+reading, one of its words or a near misspelling fits."""
+_TEXTS = """
+CREATE VIRTUAL TABLE IF NOT EXISTS "{label}"
 USING fts5(id UNINDEXED, text, tokenize = "unicode61 remove_diacritics 0");
+"""
+_TABLES = """
 CREATE TABLE IF NOT EXISTS known (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS words (word TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deletions (form TEXT, word TEXT, PRIMARY KEY (form, word)) WITHOUT ROWID;
 """
 
 
 class TermIndex:
-    """Finds terms by words; one file, or memory when `path` is None."""
+    """Finds nodes by the words of their text; one file, or memory when `path` is None."""
 
-    def __init__(self, path: Path | None, *, read_only: bool) -> None:
-        """Opens the index, and creates it when writable.
+    def __init__(self, path: Path | None, labels: Iterable[str], *, read_only: bool) -> None:
+        """Opens the index, and creates a table for each label when writable.
 
         Raises:
             KGUnavailable: The file is missing or no index.
         """
-        self._path, self._read_only = path, read_only
+        self._path, self._labels, self._read_only = path, tuple(labels), read_only
         self._lock = threading.Lock()
         self.reopen()
 
@@ -47,37 +53,44 @@ class TermIndex:
                 uri = f"{self._path.absolute().as_uri()}?mode={mode}"
                 self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
             if self._path is None or not self._read_only:
-                self._db.executescript(_TABLES)
+                self._db.executescript(_TABLES + "".join(_TEXTS.format(label=x) for x in self._labels))
             self._db.execute("SELECT count(*) FROM deletions WHERE form = ''").fetchone()
         except sqlite3.Error as error:
             raise KGUnavailable(
                 f"the text index {self._path} cannot be opened: {error}.", hint="Run `clarify kg build`."
             ) from error
 
-    def add(self, rows: Iterable[tuple[str, str]]) -> None:
+    def add(self, label: str, rows: Iterable[tuple[str, str]]) -> None:
         """Adds (id, normal text) pairs; an id that is there already is left as it is."""
         with self._lock, self._db:
             for id_, text in rows:
                 if self._db.execute("INSERT OR IGNORE INTO known VALUES (?)", (id_,)).rowcount == 0:
                     continue
-                self._db.execute("INSERT INTO terms VALUES (?, ?)", (id_, text))
-                forms = {
-                    (form, word) for word in text.split() for form in deletions(word, allowed_edits(word))
-                }
-                self._db.executemany("INSERT OR IGNORE INTO deletions VALUES (?, ?)", forms)
+                self._db.execute(f'INSERT INTO "{label}" VALUES (?, ?)', (id_, text))
+                for word in text.split():
+                    if self._db.execute("INSERT OR IGNORE INTO words VALUES (?)", (word,)).rowcount:
+                        forms = ((form, word) for form in deletions(word, allowed_edits(word)))
+                        self._db.executemany("INSERT OR IGNORE INTO deletions VALUES (?, ?)", forms)
 
-    def candidates(self, words: Sequence[str], limit: int) -> list[str]:
-        """Returns ids of terms that hold any of the words or a near misspelling, best first by BM25."""
+    def candidates(self, label: str, asked: Asked, limit: int) -> list[str]:
+        """Returns ids of texts that fit what is asked, the best by BM25 where more than `limit` do."""
         with self._lock:
-            near = sorted({found for word in words for found in self._near(word)})
-            if not near:
+            parts = []
+            for groups in asked:
+                near = [sorted({found for word in group for found in self._near(word)}) for group in groups]
+                if near and all(near):
+                    parts.append(" AND ".join(f"({' OR '.join(map(_quoted, words))})" for words in near))
+            if not parts:
                 return []
-            match = " OR ".join('"' + word.replace('"', '""') + '"' for word in near)
-            rows = self._db.execute(
-                "SELECT id FROM terms WHERE terms MATCH ? ORDER BY bm25(terms), id LIMIT ?",
-                (f"text : ({match})", limit),
-            )
-            return [row[0] for row in rows]
+            match = " OR ".join(f"({part})" for part in parts)
+            found = self._ids(label, match, "", limit + 1)
+            if len(found) > limit:  # Ranking reads every text that has one of the words: only when needed.
+                found = self._ids(label, match, f'ORDER BY bm25("{label}"), id', limit)
+            return found
+
+    def _ids(self, label: str, match: str, order: str, limit: int) -> list[str]:
+        statement = f'SELECT id FROM "{label}" WHERE "{label}" MATCH ? {order} LIMIT ?'
+        return [row[0] for row in self._db.execute(statement, (match, limit))]
 
     def _near(self, word: str) -> list[str]:
         edits = allowed_edits(word)
@@ -99,3 +112,7 @@ class TermIndex:
         """Closes the file."""
         with self._lock:
             self._db.close()
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'

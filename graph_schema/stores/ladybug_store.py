@@ -14,7 +14,7 @@ from ...errors import KGError, KGQueryError, KGReadOnly, KGTimeout, KGUnavailabl
 from ..schema import SCHEMA, GraphSchema
 from .base import BaseStore, Limits
 from .free_reader import FreeReader
-from .fts import TermIndex
+from .fts import Asked, TermIndex
 
 # ladybug reserves address space for the largest database it may hold; the default of 8 TB fails under `ulimit
 # -v`.
@@ -77,7 +77,7 @@ class LadybugKG(BaseStore):
         if path is not None and read_only and not path.is_file():
             raise KGUnavailable(f"there is no graph at {path}.", hint=REBUILD)
         side = None if path is None else terms or path.with_suffix(".sqlite")
-        self._terms = TermIndex(side, read_only=read_only)
+        self._terms = TermIndex(side, schema.fulltext, read_only=read_only)
         self._side = side
         self._free: FreeReader | None = None
         self._write_lock = threading.Lock()
@@ -175,14 +175,14 @@ class LadybugKG(BaseStore):
         return self._free.query(cypher, params or {})
 
     def upsert_nodes(self, label: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes nodes, and their text into the side file when it is the indexed label."""
+        """Writes nodes, and their text into the side file when the label is indexed."""
         super().upsert_nodes(label, rows)
-        indexed, prop = self.graph_schema.fulltext
-        if label == indexed:
-            self._terms.add([(row["id"], row[prop]) for row in rows])
+        prop = self.graph_schema.fulltext.get(label)
+        if prop:
+            self._terms.add(label, [(row["id"], row[prop]) for row in rows])
 
-    def _candidates(self, words: Sequence[str], limit: int) -> list[str]:
-        return self._terms.candidates(words, limit)
+    def _candidates(self, label: str, asked: Asked, limit: int) -> list[str]:
+        return self._terms.candidates(label, asked, limit)
 
     def use_limits(self, limits: Limits) -> None:
         """Changes the bounds of reads, also for the calling thread's open connection."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CypherRefused, KGError, KGQueryError, KGReadOnly, KGTimeout, KGUnavailable
 from ..lint import unknown_names
-from ..schema import FULLTEXT_INDEX, SCHEMA, GraphSchema
+from ..schema import SCHEMA, GraphSchema, index_name
 from ..text import allowed_edits
 from .base import BaseStore, Limits
+from .fts import Asked
 
 if TYPE_CHECKING:
     from langchain_neo4j import Neo4jGraph
@@ -179,14 +180,16 @@ class Neo4jKG(BaseStore):
                 finally:
                     self._transaction = None
 
-    def _candidates(self, words: Sequence[str], limit: int) -> list[str]:
+    def _candidates(self, label: str, asked: Asked, limit: int) -> list[str]:
         # Lucene's own fuzzy operator finds the same words as the embedded deletion index; both are rescored
         # alike.
-        near = [
-            word[:40].translate(_LUCENE) + (f"~{edits}" if (edits := allowed_edits(word)) else "")
-            for word in words
+        readings = [
+            " AND ".join(f"({' '.join(map(_fuzzy, group))})" for group in groups)
+            for groups in asked
+            if groups
         ]
-        params = {"index": FULLTEXT_INDEX, "words": " ".join(near), "limit": limit}
+        words = " OR ".join(f"({reading})" for reading in readings)
+        params = {"index": index_name(label), "words": words, "limit": limit}
         return [row["id"] for row in self._in_time(lambda: list(self._run(_SEARCH, params, "READ")))]
 
     def close(self) -> None:
@@ -194,6 +197,11 @@ class Neo4jKG(BaseStore):
         if self._graph is not None and os.getpid() == self._pid:
             self._graph.close()
         self._graph = None
+
+
+def _fuzzy(word: str) -> str:
+    edits = allowed_edits(word)
+    return word[:40].translate(_LUCENE) + (f"~{edits}" if edits else "")
 
 
 @contextmanager

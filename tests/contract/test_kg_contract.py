@@ -108,8 +108,14 @@ def test_all_engines_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
 def test_every_query_file_gives_the_same_rows(kg: BaseStore, embedded: BaseStore, name: str) -> None:
     curies = [row["curie"] for row in retrieval.list_nodes(embedded, "Disease")]
     terms = [row["id"] for row in embedded.query("MATCH (t:Term) RETURN t.id AS id ORDER BY id")]
-    found = {"nodes": ["CLARIFY:sign-itching"], "first": ["DOID:8893"], "second": ["DOID:2723", "DOID:8881"]}
+    found: dict[str, Any] = {
+        "nodes": ["CLARIFY:sign-itching"],
+        "first": ["DOID:8893"],
+        "second": ["DOID:2723", "DOID:8881"],
+    }
     found["source"] = "bolognia-2018"
+    wordings = [row["id"] for row in embedded.query("MATCH (w:Wording) RETURN w.id AS id ORDER BY id")]
+    found |= {"wordings": wordings, "label": "Sign"}
     ways = [{"diseases": curies, "disease": curie, "terms": terms, **found} for curie in curies[:3]]
     ways.append({key: "nothing" if isinstance(value, str) else ["nothing"] for key, value in ways[0].items()})
     for params in ways:
