@@ -65,16 +65,20 @@ def conditions_with(
     cypher = load_query("conditions_with")
     parameters = {"nodes": sorted(set().union(*nodes.values()))}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in kg.query(cypher, parameters):
+    for row in sorted(kg.query(cypher, parameters), key=lambda r: (r["predicate"], r["rank"], r["fact_id"])):
         found[row["subject_curie"]].append(row)
     weights = _weights(nodes, found.values())
+    wanted = [nodes[sign] for sign in asked]
+    scores = {c: _score(rows, nodes, weights) for c, rows in found.items() if not asked or _has(rows, wanted)}
+    most = limit or _CONDITIONS
+    least = sorted(scores.values())[-most:][:1]
+    best = [c for c, score in scores.items() if [score] >= least]
     signs_of: dict[str, dict[str, str]] = defaultdict(dict)
-    fits = [c for c, rows in found.items() if not asked or _has(rows, [nodes[sign] for sign in asked])]
-    for row in kg.query(load_query("condition_signs"), {"diseases": fits}) if fits else []:
+    for row in kg.query(load_query("condition_signs"), {"diseases": best}) if best else []:
         signs_of[row["disease"]][row["fact_id"]] = row["object"]
-    fitting = [_condition(found[c], signs_of[c], nodes, weights, unknown, cypher, parameters) for c in fits]
+    fitting = [_condition(found[c], signs_of[c], nodes, scores[c], unknown, cypher, parameters) for c in best]
     fitting.sort(key=lambda c: (-c.score, len(c.further), c.subject, c.subject_curie))
-    return fitting[: limit or _CONDITIONS]
+    return fitting[:most]
 
 
 def treatments(
@@ -124,6 +128,13 @@ def _weights(nodes: Mapping[str, set[str]], found: Iterable[Sequence[Mapping[str
     }
 
 
+def _score(
+    rows: Sequence[Mapping[str, Any]], nodes: Mapping[str, set[str]], weights: Mapping[str, float]
+) -> float:
+    fits = (weight for words, weight in weights.items() if _has(rows, [nodes[words]]))
+    return round(sum(fits) / sum(weights.values()), 4)
+
+
 def _has(rows: Sequence[Mapping[str, Any]], wanted: Iterable[set[str]]) -> bool:
     held = {row["object_curie"] for row in rows}
     return any(not ids.isdisjoint(held) for ids in wanted)
@@ -133,7 +144,7 @@ def _condition(
     rows: Sequence[Mapping[str, Any]],
     signs: Mapping[str, str],
     nodes: Mapping[str, set[str]],
-    weights: Mapping[str, float],
+    score: float,
     unknown: tuple[str, ...],
     cypher: str,
     parameters: dict[str, Any],
@@ -151,7 +162,7 @@ def _condition(
         predicate="fits",
         object=objects,
         object_curie="",
-        score=round(sum(weights[words] for words in matched) / sum(weights.values()), 4),
+        score=score,
         matched=matched,
         missing=tuple(words for words, mine in fits.items() if not mine and words not in unknown),
         unknown=unknown,

@@ -1,6 +1,7 @@
 // What causes a disease and what makes it likelier. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:CAUSED_BY|HAS_RISK_FACTOR]->(o)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:CAUSED_BY|HAS_RISK_FACTOR]->(o)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

@@ -1,6 +1,7 @@
 // What a disease is, where it sits and how it looks. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:DEFINED_AS|AFFECTS|HAS_SIGN]->(o)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:DEFINED_AS|AFFECTS|HAS_SIGN]->(o)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

@@ -1,6 +1,7 @@
 // What tells a disease from each of those it can be taken for. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:DIFFERS_FROM]->(o:Disease)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:DIFFERS_FROM]->(o:Disease)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

@@ -1,6 +1,9 @@
 // What tells several diseases from each other, in both directions. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:DIFFERS_FROM]->(o:Disease)
-WHERE d.id IN $diseases AND o.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:DIFFERS_FROM]->(o:Disease)
+WITH d, r, o
+WHERE o.id IN $diseases
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

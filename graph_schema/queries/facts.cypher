@@ -1,6 +1,9 @@
 // Everything stated about diseases, curated and imported. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r]->(o)
-WHERE d.id IN $diseases AND r.fact_id IS NOT NULL
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r]->(o)
+WITH d, r, o
+WHERE r.fact_id IS NOT NULL
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

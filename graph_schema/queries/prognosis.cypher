@@ -1,6 +1,7 @@
 // How a disease goes on and what it can lead to. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:HAS_PROGNOSIS|HAS_COMPLICATION]->(o)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:HAS_PROGNOSIS|HAS_COMPLICATION]->(o)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

@@ -1,6 +1,7 @@
 // What is seen, with the eye and under the dermatoscope. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:HAS_SIGN|HAS_DERMOSCOPIC_SIGN]->(o:Sign)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:HAS_SIGN|HAS_DERMOSCOPIC_SIGN]->(o:Sign)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

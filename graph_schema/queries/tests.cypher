@@ -1,6 +1,7 @@
 // How a disease is confirmed. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:TESTED_BY]->(o:Test)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:TESTED_BY]->(o:Test)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

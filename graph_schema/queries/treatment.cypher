@@ -1,6 +1,7 @@
 // What is done first, what else can be done, and what must not be done. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:FIRST_TREATED_BY|FURTHER_TREATED_BY|AVOIDS]->(o:Treatment)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:FIRST_TREATED_BY|FURTHER_TREATED_BY|AVOIDS]->(o:Treatment)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,

@@ -1,9 +1,13 @@
 // Treatments of one disease that must be avoided in another: the same node, or one whose name holds the
 // other's ("laser or cryotherapy", "cryotherapy"). $first: ids of the treated, $second: of the other diseases.
-MATCH (a:Disease)-[r:FIRST_TREATED_BY|FURTHER_TREATED_BY]->(t:Treatment)
-WHERE a.id IN $first
-MATCH (b:Disease)-[q:AVOIDS]->(u:Treatment)
-WHERE b.id IN $second AND b.id <> a.id
+UNWIND $first AS one
+MATCH (a:Disease {id: one})
+OPTIONAL MATCH (a)-[r:FIRST_TREATED_BY|FURTHER_TREATED_BY]->(t:Treatment)
+UNWIND $second AS other
+MATCH (b:Disease {id: other})
+OPTIONAL MATCH (b)-[q:AVOIDS]->(u:Treatment)
+WITH a, r, t, b, q, u
+WHERE b.id <> a.id
   AND (u.id = t.id OR (' ' + toLower(u.name) + ' ') CONTAINS (' ' + toLower(t.name) + ' ')
        OR (' ' + toLower(t.name) + ' ') CONTAINS (' ' + toLower(u.name) + ' '))
 MATCH (s:Source)

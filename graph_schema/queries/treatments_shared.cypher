@@ -1,8 +1,12 @@
 // Treatments that two diseases share. $first and $second: ids of Disease nodes.
-MATCH (a:Disease)-[r:FIRST_TREATED_BY|FURTHER_TREATED_BY]->(t:Treatment)
-WHERE a.id IN $first
-MATCH (b:Disease)-[q:FIRST_TREATED_BY|FURTHER_TREATED_BY]->(t)
-WHERE b.id IN $second AND b.id <> a.id
+UNWIND $first AS one
+MATCH (a:Disease {id: one})
+OPTIONAL MATCH (a)-[r:FIRST_TREATED_BY|FURTHER_TREATED_BY]->(t:Treatment)
+UNWIND $second AS other
+MATCH (b:Disease {id: other})
+OPTIONAL MATCH (b)-[q:FIRST_TREATED_BY|FURTHER_TREATED_BY]->(u:Treatment)
+WITH a, r, t, b, q, u
+WHERE u.id = t.id AND b.id <> a.id
 MATCH (s:Source)
 WHERE s.id = r.source
 MATCH (z:Source)

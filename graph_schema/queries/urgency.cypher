@@ -1,6 +1,7 @@
 // Warning signs in a disease. $diseases: ids of Disease nodes.
-MATCH (d:Disease)-[r:HAS_RED_FLAG]->(o:RedFlag)
-WHERE d.id IN $diseases
+UNWIND $diseases AS disease
+MATCH (d:Disease {id: disease})
+OPTIONAL MATCH (d)-[r:HAS_RED_FLAG]->(o:RedFlag)
 MATCH (s:Source)
 WHERE s.id = r.source
 RETURN r.fact_id AS fact_id, r.statement AS statement, r.predicate AS predicate, r.object AS object,
