@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clarify.graph_schema.folding import fold, normalise, spans
+from clarify.graph_schema.stores.fts import TermIndex
 from clarify.graph_schema.text import deletions, distance, similarity
 
 
@@ -75,3 +78,31 @@ def test_similarity_asks_for_every_telling_word() -> None:
     assert score("uveal melanoma", "melanoma") == 0.0
     assert score("keratosis", "solar keratosis") < 0.8 < score("sebhorreic keratosis", "seborrheic keratosis")
     assert similarity([], ["a"]) == 0.0 == similarity([], [])
+
+
+@given(st.text("abcdé-1", max_size=9), st.text("abcdé-1", max_size=9), st.integers(0, 3))
+def test_the_distance_is_that_of_the_whole_table(a: str, b: str, limit: int) -> None:
+    @cache
+    def slow(i: int, j: int) -> int:
+        if not (i and j):
+            return i + j
+        cost = min(slow(i - 1, j) + 1, slow(i, j - 1) + 1, slow(i - 1, j - 1) + (a[i - 1] != b[j - 1]))
+        if i > 1 and j > 1 and a[i - 1] == b[j - 2] and a[i - 2] == b[j - 1]:
+            cost = min(cost, slow(i - 2, j - 2) + 1)
+        return cost
+
+    assert distance(a, b, limit) == min(slow(len(a), len(b)), limit + 1)
+
+
+def test_an_index_wants_a_word_of_every_group_of_some_reading() -> None:
+    index = TermIndex(None, ["Term", "Wording"], read_only=False)
+    texts = {"1": "actinic keratosis", "2": "solar keratosis", "3": "keratosis", "4": "lichen planus"}
+    index.add("Term", texts.items())
+    index.add("Wording", [("5", "actinic damage")])
+    sun = ["actinic", "solar"]
+    assert set(index.candidates("Term", [[sun, ["keratosys"]]], 9)) == {"1", "2"}
+    assert set(index.candidates("Term", [[sun, ["keratosis"]], [["planus"]]], 9)) == {"1", "2", "4"}
+    assert index.candidates("Term", [[sun, ["nevus"]]], 9) == index.candidates("Term", [], 9) == []
+    assert index.candidates("Wording", [[sun]], 9) == ["5"]
+    assert index.candidates("Term", [[["keratosis"]]], 1) == ["3"]  # more than asked for: the best
+    index.close()
