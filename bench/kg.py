@@ -181,7 +181,7 @@ def run(sizes: Sequence[int], n: int, with_neo4j: bool) -> dict[str, dict[int, T
 
             with tempfile.TemporaryDirectory() as folder:
                 server = Server(Path(folder))
-                server.start()
+                server.start("server.memory.pagecache.size=1g")
                 try:
                     login = (server.url, server.password)
                     found["neo4j"][size] = apart(measure, size, n, Path(folder), login)

@@ -17,7 +17,8 @@ TREATMENT_PAIRS = ("treatments_shared", "treatments_conflict")
 MULTIHOP = ("conditions_with", *TREATMENT_PAIRS)
 """Named queries beside `predicates.QUERIES` whose rows rest on several facts."""
 MAX_SIGNS = 20
-_CONDITIONS = 10
+_CONDITIONS, _TIED = 10, 30
+"""Most rows unless more are asked for; among how many of equal score what else they would need decides."""
 _SAID = {
     "treatments_shared": (
         "treatment shared with {b}",
@@ -71,8 +72,8 @@ def conditions_with(
     wanted = [nodes[sign] for sign in asked]
     scores = {c: _score(rows, nodes, weights) for c, rows in found.items() if not asked or _has(rows, wanted)}
     most = limit or _CONDITIONS
-    least = sorted(scores.values())[-most:][:1]
-    best = [c for c, score in scores.items() if [score] >= least]
+    names = {c: (-scores[c], str(found[c][0]["subject"]), c) for c in scores}
+    best = sorted(names, key=names.__getitem__)[: max(most, _TIED)]
     signs_of: dict[str, dict[str, str]] = defaultdict(dict)
     for row in kg.query(load_query("condition_signs"), {"diseases": best}) if best else []:
         signs_of[row["disease"]][row["fact_id"]] = row["object"]

@@ -91,8 +91,9 @@ class Server:
         return f"bolt://127.0.0.1:{self.port}"
 
     def start(self, *settings: str) -> None:
-        """Starts it, with more lines of neo4j.conf, and waits until it answers."""
-        conf = CONFIG.format(port=self.port) + "".join(f"{line}\n" for line in settings)
+        """Starts it, with more or other lines of neo4j.conf, and waits until it answers."""
+        lines = [*CONFIG.format(port=self.port).splitlines(), *settings]
+        conf = "".join(f"{line}\n" for line in {line.partition("=")[0]: line for line in lines}.values())
         (self.home / "conf" / "neo4j.conf").write_text(conf, encoding="utf-8")
         with (self.home / "console.log").open("ab") as log:
             self.process = subprocess.Popen(
