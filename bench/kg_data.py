@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from ..graph_schema.build import target_id, worded
+from ..graph_schema.build import target_id, wording
 from ..graph_schema.folding import normalise
 from ..graph_schema.linking import term_id
 from ..graph_schema.predicates import PREDICATES, Predicate, state
@@ -66,7 +66,8 @@ class Made:
         terms = {term_id(name): normalise(name) for _, names in self.diseases for name in names}
         yield "Term", [{"id": id_, "text": text} for id_, text in terms.items()]
         for label in WORDED:
-            yield "Wording", list({node["id"]: node for node, _ in self._worded(label)}.values())
+            pool = self.pools[label]
+            yield "Wording", [wording(label, target_id(label, text), text, text) for text in pool]
         for label, pool in self.pools.items():
             yield label, [{"id": target_id(label, text), "name": text} for text in pool]
 
@@ -78,14 +79,9 @@ class Made:
                 edge = {"surface": name, "kind": kind, "label": "Disease"}
                 named.append({"src": term_id(name), "dst": curie, **edge})
         yield ("NAMES", "Term", "Disease"), named
-        for label in WORDED:
-            yield ("WORDS", "Wording", label), [edge for _, edge in self._worded(label)]
         for predicate in PREDICATES.values():
             rows = [row for curie, names in self.diseases for row in self.facts(predicate, curie, names[0])]
             yield (predicate.edge, "Disease", predicate.target), rows
-
-    def _worded(self, label: str) -> Iterator[tuple[Row, Row]]:
-        return worded(label, ((target_id(label, text), text) for text in self.pools[label]))
 
     def facts(self, predicate: Predicate, curie: str, name: str) -> Iterator[Row]:
         """Yields the facts of one relation of one disease, the same ones each time."""

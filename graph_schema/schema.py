@@ -215,7 +215,7 @@ SCHEMA = GraphSchema(
             **_IMPORT,
         },
         "Term": {"text": "STRING"},
-        "Wording": {"text": "STRING"},
+        "Wording": {"text": "STRING", **dict.fromkeys(("words", "node", "name", "label"), "STRING")},
         "GraphInfo": {"version": "STRING"},
     },
     edges={
@@ -227,12 +227,8 @@ SCHEMA = GraphSchema(
             [("Term", label) for label in ("Disease", *NAMED_TARGETS, *IMPORTED_LABELS)],
             {"surface": "STRING", "kind": "STRING", "label": "STRING", "source": "STRING"},
         ),
-        "WORDS": ([("Wording", label) for label in WORDED], {"surface": "STRING", "label": "STRING"}),
     },
-    edge_keys={
-        **{r.edge: "fact_id" for table in (PREDICATES, RELATIONS) for r in table.values()},
-        "WORDS": "surface",
-    },
+    edge_keys={r.edge: "fact_id" for table in (PREDICATES, RELATIONS) for r in table.values()},
     fulltext={"Term": "text", "Wording": "text"},
 )
 """The graph of CLARIFY. Every fact is one relationship that carries its id, its words and its source."""

@@ -10,7 +10,7 @@ import pytest
 
 from clarify.errors import BadInput
 from clarify.graph_schema import guard
-from clarify.graph_schema.build import build_graph, worded
+from clarify.graph_schema.build import build_graph, wording
 from clarify.graph_schema.findings import link_finding, polarity
 from clarify.graph_schema.predicates import state
 from clarify.graph_schema.protocol import ConditionRow, FactRow, JoinedRow, SourceRef
@@ -199,9 +199,7 @@ def test_an_order_in_the_graph_stays_one_row_and_one_line() -> None:
             "reviewed": False,             "support": "recalled",
         }  # fmt: skip
         store.upsert_edges(type_, "Disease", label, [fact])
-    for wording, edge in worded("Sign", [("T:1", ORDER)]):
-        store.upsert_nodes("Wording", [wording])
-        store.upsert_edges("WORDS", "Wording", "Sign", [edge])
+    store.upsert_nodes("Wording", [wording("Sign", "T:1", ORDER, ORDER)])
     before = store.query("MATCH (n) RETURN count(n) AS n")
     [row] = run_query(store, "signs", ["T:a"])
     assert row.object == ORDER and row.source.title == ORDER  # a row says what the graph holds, as data
