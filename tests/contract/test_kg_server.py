@@ -22,12 +22,12 @@ from clarify.graph_schema import retrieval
 from clarify.graph_schema.build import load_into
 from clarify.graph_schema.stores.base import Limits
 from clarify.graph_schema.stores.neo4j_store import Neo4jKG
+from clarify.tests.fact_files import write_facts
 from clarify.tests.neo4j.server import CONFIG, ROOT, Server
 
 pytestmark = pytest.mark.neo4j
 KILLS = 4
 SOON_S = 15.0  # "A few seconds", beside a training.
-SOURCES = '[[source]]\nid = "made-up-2020"\ntitle = "A made-up review"\nyear = 2020\n'
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -57,20 +57,6 @@ def opened(own: Server, seconds: float = 60.0, **options: Any) -> Neo4jKG:
     return Neo4jKG(own.url, "neo4j", own.password, limits=Limits(timeout_s=seconds), **options)
 
 
-def write_facts(folder: Path, word: str, diseases: int) -> Path:
-    folder.mkdir()
-    (folder / "sources.toml").write_text(SOURCES, encoding="utf-8")
-    for i in range(diseases):
-        facts = "".join(
-            f'[[fact]]\nid = "d{i}-sign-{k}"\npredicate = "clinical sign"\nobject = "{word} mark {k}"\n'
-            'source = "made-up-2020"\n'
-            for k in range(1, 20)
-        )
-        text = f'[disease]\nslug = "d{i}"\ncurie = "TEST:{i}"\nname = "spot number {i}"\n{facts}'
-        (folder / f"d{i}.toml").write_text(text, encoding="utf-8")
-    return folder
-
-
 def content(kg: Neo4jKG) -> tuple[str, list[str]]:
     rows = kg.query("MATCH (d:Disease)-[r:HAS_SIGN]->(s:Sign) RETURN r.statement AS said ORDER BY said")
     return retrieval.graph_version(kg), [row["said"] for row in rows]
@@ -91,7 +77,7 @@ def in_child(target: Callable[..., None], *args: object) -> Any:
 
 
 def test_a_killed_load_leaves_the_old_facts_or_the_new_ones(own: Server, tmp_path: Path) -> None:
-    facts = tuple(write_facts(tmp_path / word, word, n) for word, n in (("azure", 30), ("beige", 25)))
+    facts = tuple(write_facts(tmp_path / word, word, n, 19) for word, n in (("azure", 30), ("beige", 25)))
     writer, reader = opened(own, read_only=False), opened(own)
     whole = []
     for folder in facts:
@@ -124,7 +110,7 @@ def test_a_killed_load_leaves_the_old_facts_or_the_new_ones(own: Server, tmp_pat
 
 def test_a_load_that_fails_writes_nothing(own: Server, tmp_path: Path) -> None:
     writer = opened(own, read_only=False)
-    load_into(writer, write_facts(tmp_path / "azure", "azure", 3))
+    load_into(writer, write_facts(tmp_path / "azure", "azure", 3, 19))
     before = content(writer)
     with pytest.raises(RuntimeError), writer.transaction():
         writer.drop_edges("HAS_SIGN")
@@ -148,7 +134,7 @@ def test_a_server_that_goes_away_is_noticed_and_used_again(own: Server) -> None:
     with pytest.raises(KGUnavailable):
         kg.search("azure")
     own.start()
-    assert kg.query(asked) == before and kg.search("spot number")
+    assert kg.query(asked) == before and kg.search("azure spot number 1")
     own.stop()  # Nothing is asked meanwhile: the store does not know that its connections are dead.
     own.start("server.databases.default_to_read_only=true")
     assert kg.query(asked) == before

@@ -15,25 +15,11 @@ from clarify.graph_schema import linking, retrieval
 from clarify.graph_schema.build import build_graph
 from clarify.graph_schema.stores import open_embedded
 from clarify.graph_schema.stores.base import BaseStore
+from clarify.tests.fact_files import write_facts
 
 KILLS = 20
 MOMENT_S = 2.0
-SOURCES = '[[source]]\nid = "made-up-2020"\ntitle = "A made-up review"\nyear = 2020\n'
 CONTEXT = multiprocessing.get_context("spawn")
-
-
-def write_facts(folder: Path, word: str, diseases: int) -> Path:
-    folder.mkdir()
-    (folder / "sources.toml").write_text(SOURCES, encoding="utf-8")
-    for i in range(diseases):
-        facts = "".join(
-            f'[[fact]]\nid = "d{i}-sign-{k}"\npredicate = "clinical sign"\nobject = "{word} mark {k}"\n'
-            'source = "made-up-2020"\n'
-            for k in range(1, 4)
-        )
-        text = f'[disease]\nslug = "d{i}"\ncurie = "TEST:{i}"\nname = "{word} spot number {i}"\n{facts}'
-        (folder / f"d{i}.toml").write_text(text, encoding="utf-8")
-    return folder
 
 
 def content(kg: BaseStore) -> tuple[str, list[str], list[str]]:
