@@ -19,7 +19,8 @@ from .fts import Asked, TermIndex
 # ladybug reserves address space for the largest database it may hold; the default of 8 TB fails under `ulimit
 # -v`.
 MAX_DB_SIZE = 2**34
-BUFFER_POOL = 2**28
+BUFFER_POOL, WRITING_POOL = 2**28, 2**31
+"""Bytes of the page cache of a reader and of a writer: one that fills a graph of a million nodes needs more."""
 _MACROS = {
     "type": "(r) AS label(r)",
     "toString": "(x) AS cast(x, 'STRING')",
@@ -97,7 +98,7 @@ class LadybugKG(BaseStore):
                 self._db: Any = ladybug.Database(
                     str(self.path) if self.path else ":memory:",
                     read_only=self.read_only,
-                    buffer_pool_size=BUFFER_POOL,
+                    buffer_pool_size=BUFFER_POOL if self.read_only else WRITING_POOL,
                     max_db_size=MAX_DB_SIZE,
                     throw_on_wal_replay_failure=False,
                 )
