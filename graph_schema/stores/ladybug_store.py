@@ -20,7 +20,7 @@ from .fts import Asked, TermIndex
 # -v`.
 MAX_DB_SIZE = 2**34
 BUFFER_POOL, WRITING_POOL = 2**28, 2**31
-"""Bytes of the page cache of a reader and of a writer: one that fills a graph of a million nodes needs more."""
+"""Bytes of the page cache of a reader and of a writer, which may fill a graph of a million nodes."""
 _MACROS = {
     "type": "(r) AS label(r)",
     "toString": "(x) AS cast(x, 'STRING')",
