@@ -10,8 +10,6 @@ _LINE, _TOP = 22, 40
 _DISEASE_X, _RELATION_X, _OBJECT_X = 20, 300, 560
 _CHARACTER = 6.8
 """Pixels a character of 13 px text takes, rounded up."""
-_HUES = 137
-"""Degrees between the colours of neighbours: the golden angle keeps any number of them apart."""
 
 
 def disease_svg(entry: Mapping[str, Any]) -> str:
@@ -36,7 +34,7 @@ def disease_svg(entry: Mapping[str, Any]) -> str:
     start = _DISEASE_X + 11 * len(entry["name"])
     y, widest = float(_TOP), 0
     for number, (relation, facts) in enumerate(groups.items()):
-        colour = f"hsl({number * _HUES % 360},55%,38%)"
+        colour = nth_colour(number)
         centre = y + _LINE * (len(facts) - 1) / 2
         parts.append(_curve(min(start, _RELATION_X - 40), middle, _RELATION_X - 6, centre, colour))
         parts.append(_text(_RELATION_X, centre, relation, f"fill='{colour}'"))
@@ -49,7 +47,12 @@ def disease_svg(entry: Mapping[str, Any]) -> str:
             y += _LINE
         y += _LINE
     width = _OBJECT_X + _CHARACTER * widest + 20
-    return _document(width, height, parts)
+    return document(width, height, parts)
+
+
+def nth_colour(number: int) -> str:
+    """A dark colour; steps of the golden angle keep any number of neighbours apart."""
+    return f"hsl({number * 137 % 360},55%,38%)"
 
 
 def _text(x: float, y: float, said: str, more: str) -> str:
@@ -62,7 +65,8 @@ def _curve(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
     return f"<path d='{path}' stroke='{colour}' fill='none' opacity='.6'/>"
 
 
-def _document(width: float, height: float, parts: Sequence[str]) -> str:
+def document(width: float, height: float, parts: Sequence[str]) -> str:
+    """Puts drawn parts on a white sheet of so many pixels, as a whole SVG document."""
     inside = "\n".join(parts)
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' "

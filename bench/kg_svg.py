@@ -6,7 +6,9 @@ from html import escape
 from math import log10
 from typing import Any
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT = 340, 420, 60, 50, 230
+from ..apps.picture import document, nth_colour
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT = 578, 420, 60, 50, 230
 _LOW, _HIGH = -2.0, 4.0
 """Powers of ten of a millisecond that the axis spans."""
 
@@ -21,16 +23,10 @@ def draw(found: dict[str, dict[int, dict[str, Any]]]) -> str:
         A whole SVG document.
     """
     panels = [
-        f"<g transform='translate({i * _WIDTH * 1.7:.0f},0)'>{_panel(engine, tables)}</g>"
+        f"<g transform='translate({i * _WIDTH},0)'>{_panel(engine, tables)}</g>"
         for i, (engine, tables) in enumerate(found.items())
     ]
-    width = _WIDTH * 1.7 * len(panels)
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{_HEIGHT}' "
-        "font-family='sans-serif' font-size='12'>\n<rect width='100%' height='100%' fill='white'/>\n"
-        + "\n".join(panels)
-        + "\n</svg>\n"
-    )
+    return document(_WIDTH * len(panels), _HEIGHT, panels)
 
 
 def _panel(engine: str, tables: dict[int, dict[str, Any]]) -> str:
@@ -47,7 +43,7 @@ def _panel(engine: str, tables: dict[int, dict[str, Any]]) -> str:
     ends = sorted((tables[sizes[-1]]["ms"][name]["p95"], name) for name in tables[sizes[-1]]["ms"])
     below = float(_HEIGHT)
     for number, (last, name) in enumerate(ends):
-        colour = f"hsl({number * 137 % 360},60%,40%)"
+        colour = nth_colour(number)
         points = " ".join(f"{_x(s, sizes):.1f},{_y(tables[s]['ms'][name]['p95']):.1f}" for s in sizes)
         parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.6'/>")
         below = min(_y(last), below - 14)  # names stand one above the other, nearest to their lines

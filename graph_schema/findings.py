@@ -10,7 +10,7 @@ from ..errors import BadInput
 from .folding import readings
 from .linking import MAX_NAME
 from .protocol import KnowledgeGraph, Link
-from .text import nearest, noise
+from .text import alike, nearest, noise
 from .vocabulary import vocabulary
 
 
@@ -36,7 +36,7 @@ def link_finding(kg: KnowledgeGraph, text: str, label: str) -> list[Link]:
     if not text.strip() or len(text) > MAX_NAME:
         raise BadInput(f"a sign or site has 1 to {MAX_NAME} characters.", hint="Write signs=itching.")
     said, denied = polarity(text)
-    groups = [_meant(word, label) for word in (*_telling(said), *_telling(denied))]
+    groups = [sorted(_meant(word, label)) for word in (*_telling(said), *_telling(denied))]
     best: dict[str, Link] = {}
     for row in kg.near_wordings(groups, label) if groups else []:
         score = _fit(said, denied, row["words"], label)
@@ -71,15 +71,15 @@ def _share(ours: str, theirs: str, label: str) -> float:
     known = [word for reading in readings(theirs) for word in reading if not noise(word)]
     needed = _telling(ours)
     for word in needed:
-        if not nearest(word, known)[0] and set(_meant(word, label)).isdisjoint(known):
+        if not nearest(word, known)[0] and _meant(word, label).isdisjoint(known):
             return 0.0
     return min(1.0, len(needed) / max(1, len(_telling(theirs)))) if known else 0.0
 
 
-def _meant(word: str, label: str) -> Sequence[str]:
+def _meant(word: str, label: str) -> set[str]:
     """A word, others for the same thing, and for a site the wholes it is part of."""
     wholes = vocabulary().wholes.get(word, frozenset()) if label == "Site" else frozenset()
-    return sorted({word, *vocabulary().same.get(word, ()), *wholes})
+    return alike(word) | wholes
 
 
 def _telling(text: str) -> Sequence[str]:

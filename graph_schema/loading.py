@@ -29,6 +29,7 @@ KINDS = dict(
     )
 )
 """The middle part of a fact id -> its predicate; the table's order is that of `PREDICATES`."""
+KIND_OF = {predicate: kind for kind, predicate in KINDS.items()}
 MAX_WORDS = {"definition": 25}
 _OBJECT_WORDS = 16
 T = TypeVar("T", bound=BaseModel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import log2
 from typing import Any
 
@@ -68,9 +68,10 @@ def conditions_with(
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(kg.query(cypher, parameters), key=lambda r: (r["predicate"], r["rank"], r["fact_id"])):
         found[row["subject_curie"]].append(row)
-    weights = _weights(nodes, found.values())
-    wanted = [nodes[sign] for sign in asked]
-    scores = {c: _score(rows, nodes, weights) for c, rows in found.items() if not asked or _has(rows, wanted)}
+    held = {c: {row["object_curie"] for row in rows} for c, rows in found.items()}
+    weights = _weights(nodes, held.values())
+    wanted = set().union(*(nodes[words] for words in asked or nodes))
+    scores = {c: _score(ids, nodes, weights) for c, ids in held.items() if not wanted.isdisjoint(ids)}
     most = limit or _CONDITIONS
     names = {c: (-scores[c], str(found[c][0]["subject"]), c) for c in scores}
     best = sorted(names, key=names.__getitem__)[: max(most, _TIED)]
@@ -111,8 +112,7 @@ def treatment_facts(
     for a, b in ways:
         parameters: dict[str, Any] = {"first": list(a), "second": list(b)}
         for row in kg.query(cypher, parameters):
-            second_row = {key.removesuffix("_2"): value for key, value in row.items() if key.endswith("_2")}
-            pair = [fact_row(r, name, cypher, parameters) for r in (row, {**row, **second_row})]
+            pair = [fact_row(r, name, cypher, parameters) for r in (row, _second(row))]
             new = {fact.fact_id: fact for fact in pair if fact.fact_id not in facts}
             if limit is not None and len(facts) + len(new) > limit:
                 return list(facts.values())
@@ -120,25 +120,17 @@ def treatment_facts(
     return list(facts.values())
 
 
-def _weights(nodes: Mapping[str, set[str]], found: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, float]:
-    diseases = [{row["object_curie"] for row in rows} for rows in found]
+def _weights(nodes: Mapping[str, set[str]], held: Collection[set[str]]) -> dict[str, float]:
     return {
-        words: 1 / log2(1 + max(1, sum(not ids.isdisjoint(d) for d in diseases)))
+        words: 1 / log2(1 + max(1, sum(not ids.isdisjoint(theirs) for theirs in held)))
         for words, ids in nodes.items()
         if ids
     }
 
 
-def _score(
-    rows: Sequence[Mapping[str, Any]], nodes: Mapping[str, set[str]], weights: Mapping[str, float]
-) -> float:
-    fits = (weight for words, weight in weights.items() if _has(rows, [nodes[words]]))
+def _score(held: set[str], nodes: Mapping[str, set[str]], weights: Mapping[str, float]) -> float:
+    fits = (weight for words, weight in weights.items() if not nodes[words].isdisjoint(held))
     return round(sum(fits) / sum(weights.values()), 4)
-
-
-def _has(rows: Sequence[Mapping[str, Any]], wanted: Iterable[set[str]]) -> bool:
-    held = {row["object_curie"] for row in rows}
-    return any(not ids.isdisjoint(held) for ids in wanted)
 
 
 def _condition(
@@ -171,16 +163,17 @@ def _condition(
     )
 
 
+def _second(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The second fact of a row, whose columns end in `_2`; what the two share has one column."""
+    return {**row, **{key.removesuffix("_2"): row[key] for key in row if key.endswith("_2")}}
+
+
 def _pair(row: Mapping[str, Any], name: str, cypher: str, parameters: dict[str, Any]) -> JoinedRow:
     predicate, statement = _SAID[name]
     words = {"a": row["subject"], "b": row["subject_2"], "t": row["object_name"]}
     said = statement.format(**words, x=row["object"], y=row["object_2"])
-    second = {
-        "fact_id": row["fact_id_2"],
-        **{key: row[f"{key}_2"] for key in ("source", "title", "year", "organisation", "section")},
-    }
     return JoinedRow(
-        **_common([row, second], name, cypher, parameters),
+        **_common([row, _second(row)], name, cypher, parameters),
         statement=said[0].upper() + said[1:],
         predicate=predicate.format(**words),
         object=row["object_name"],

@@ -97,9 +97,7 @@ def run_query(
             hint="Write disease=melanoma.",
         )
     if name in MULTIHOP:
-        if len(diseases) != 2:
-            raise BadInput(f"{name} needs two diseases.", hint="Write disease=psoriasis disease=tinea.")
-        return treatments(kg, name, linked(kg, diseases[0]), linked(kg, diseases[1]), limit)
+        return treatments(kg, name, *_two(kg, name, diseases), limit)
     curies = list(dict.fromkeys(curie for disease in diseases for curie in linked(kg, disease)))
     between = name == "differential" and len(diseases) > 1
     cypher = load_query("differential_between" if between else name)
@@ -121,9 +119,13 @@ def run_pair(
         BadInput: Not two diseases.
         UnknownDisease: A name that is linked to nothing.
     """
+    return treatment_facts(kg, name, *_two(kg, name, diseases), limit)
+
+
+def _two(kg: KnowledgeGraph, name: str, diseases: Sequence[str]) -> tuple[list[str], list[str]]:
     if len(diseases) != 2:
-        raise BadInput(f"{name} needs two diseases.", hint="Name the two that are asked about.")
-    return treatment_facts(kg, name, linked(kg, diseases[0]), linked(kg, diseases[1]), limit)
+        raise BadInput(f"{name} needs two diseases.", hint="Name two, for example psoriasis and tinea.")
+    return linked(kg, diseases[0]), linked(kg, diseases[1])
 
 
 def linked(kg: KnowledgeGraph, disease: str) -> list[str]:

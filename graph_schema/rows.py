@@ -8,14 +8,14 @@ from typing import Any
 from .protocol import FactRow, SourceRef
 
 
-def source_ref(row: Mapping[str, Any], suffix: str = "") -> SourceRef:
-    """Makes the source of a row; `suffix` names the columns of a second fact."""
+def source_ref(row: Mapping[str, Any]) -> SourceRef:
+    """Makes the source of a row."""
     return SourceRef(
-        id=row[f"source{suffix}"],
-        title=row[f"title{suffix}"],
-        year=row[f"year{suffix}"],
-        organisation=row[f"organisation{suffix}"] or "",
-        section=row[f"section{suffix}"] or "",
+        id=row["source"],
+        title=row["title"],
+        year=row["year"],
+        organisation=row["organisation"] or "",
+        section=row["section"] or "",
     )
 
 

@@ -61,6 +61,11 @@ def same(a: str, b: str) -> bool:
     return a == b or b in vocabulary().same.get(a, ())
 
 
+def alike(word: str) -> set[str]:
+    """A folded word and the others for the same thing."""
+    return {word, *vocabulary().same.get(word, ())}
+
+
 def similarity(query: Sequence[str], term: Sequence[str]) -> float:
     """Scores folded query words against folded term words in 0..1.
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from ...errors import KGSchemaError
 from ..build import target_id
 from ..folding import slug
-from ..loading import KINDS
+from ..loading import KIND_OF
 from ..predicates import PREDICATES, Predicate, state
 from ..relations import IMPORTED
 from .items import EdgeRow, Item, Known, NodeRow, Ranks
-
-_KIND_OF = {predicate: kind for kind, predicate in KINDS.items()}
 
 
 @dataclass
@@ -69,7 +67,7 @@ class OwnFacts:
         row = {
             "src": subject,
             "dst": id_,
-            "fact_id": "-".join((self.source, _KIND_OF[predicate.name], slug(subject), digest)),
+            "fact_id": "-".join((self.source, KIND_OF[predicate.name], slug(subject), digest)),
             "statement": state(predicate.name, self.known.name("Disease", subject), words, other),
             "predicate": predicate.name,
             "object": words,

@@ -15,8 +15,7 @@ from .. import guard
 from ..folding import readings
 from ..paths import load_query
 from ..schema import SCHEMA, GraphSchema
-from ..text import little, rank_names, telling
-from ..vocabulary import vocabulary
+from ..text import alike, little, rank_names, telling
 from .fts import Asked
 
 _BATCH = 1000
@@ -164,14 +163,15 @@ class BaseStore(ABC):
         asked = []
         for reading in readings(text[:200]):  # `text.similarity` is 0 for a name without one of these
             needed = [word for word in reading if telling([word]) and not little(word)]
-            asked += [[[word, *vocabulary().same.get(word, ())] for word in needed]] if needed else []
+            if needed:
+                asked.append([sorted(alike(word)) for word in needed])
         rows = self._named(asked) if asked else self.near_names(text[:200])
         return rank_names(text, rows, k)
 
     def near_names(self, text: str) -> list[dict[str, Any]]:
         """Every name with a word like, or meaning, one of the text's: as `KnowledgeGraph.near_names`."""
         said = {word for reading in readings(text) for word in reading if telling([word])}
-        words = sorted(said.union(*(vocabulary().same.get(word, ()) for word in said)))
+        words = sorted(set().union(*map(alike, said)))
         return self._named([[words[:_MAX_WORDS]]]) if words else []
 
     def _named(self, asked: Asked) -> list[dict[str, Any]]:

@@ -15,8 +15,7 @@ from clarify.graph_schema.stores.ladybug_store import LadybugKG
 def test_everything_that_is_timed_finds_something() -> None:
     made = Made(400)
     kg = LadybugKG(None, read_only=False)
-    edges = fill(kg, made)
-    nodes = sum(len(rows) for _, rows in made.nodes())
+    nodes, edges = fill(kg, made)
     assert 3 < edges / nodes < 6
     for name, ask in questions(kg, made, 8).items():
         found = [ask(i) for i in range(8)]

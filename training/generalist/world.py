@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ...graph_schema.loading import KINDS
+from ...graph_schema.loading import KIND_OF
 from ...graph_schema.multihop import TREATMENT_PAIRS
 from ...graph_schema.predicates import QUERIES, state
 from ...graph_schema.protocol import FactRow, SourceRef
 
 Split = Literal["train", "test"]
-_KIND_OF = {predicate: kind for kind, predicate in KINDS.items()}
 _FORMS = (
     ("{slug}-{kind}-{number}", 6),
     ("{source}-{kind}-{slug}-{digest}", 1),
@@ -115,7 +114,7 @@ class World:
         self._nodes: dict[str, list[str]] = {}
         self._pairs: dict[tuple[str, str, str], list[FactRow]] = {}
         self._form = rng.choices([f for f, _ in _FORMS], [w for _, w in _FORMS])[0]
-        self._kinds = _KIND_OF if rng.random() < 0.6 else {p: self._letters(2, 6) for p in _KIND_OF}
+        self._kinds = KIND_OF if rng.random() < 0.6 else {p: self._letters(2, 6) for p in KIND_OF}
         self._source = self._letters(2, 5)
 
     def _letters(self, least: int, most: int) -> str:
