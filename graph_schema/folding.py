@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _IRREGULAR = {
@@ -29,6 +30,7 @@ _BRITISH = (
 )
 
 
+@lru_cache(maxsize=65536)
 def fold(word: str, *, singular: bool = True) -> str:
     """Folds one word: case, accents, possessive, plural, British spelling; applied to both sides alike."""
     word = unicodedata.normalize("NFKD", word.casefold().replace("\u2019", "'"))

@@ -73,14 +73,14 @@ def conditions_with(
     wanted = set().union(*(nodes[words] for words in asked or nodes))
     scores = {c: _score(ids, nodes, weights) for c, ids in held.items() if not wanted.isdisjoint(ids)}
     most = limit or _CONDITIONS
-    names = {c: (-scores[c], str(found[c][0]["subject"]), c) for c in scores}
-    best = sorted(names, key=names.__getitem__)[: max(most, _TIED)]
-    signs_of: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in kg.query(load_query("condition_signs"), {"diseases": best}) if best else []:
-        signs_of[row["disease"]][row["fact_id"]] = row["object"]
-    fitting = [_condition(found[c], signs_of[c], nodes, scores[c], unknown, cypher, parameters) for c in best]
-    fitting.sort(key=lambda c: (-c.score, len(c.further), c.subject, c.subject_curie))
-    return fitting[:most]
+    first = {c: (-scores[c], 0, str(found[c][0]["subject"]), c) for c in scores}
+    best = sorted(first, key=first.__getitem__)[: max(most, _TIED)]
+    further = _signs_of(kg, best, {row["fact_id"] for rows in found.values() for row in rows}) if best else {}
+    order = {c: (first[c][0], len(further[c]), *first[c][2:]) for c in best}
+    return [
+        _condition(found[c], further[c], nodes, scores[c], unknown, cypher, parameters)
+        for c in sorted(best, key=order.__getitem__)[:most]
+    ]
 
 
 def treatments(
@@ -120,6 +120,19 @@ def treatment_facts(
     return list(facts.values())
 
 
+def _signs_of(kg: KnowledgeGraph, diseases: Sequence[str], but: Collection[str]) -> dict[str, dict[str, str]]:
+    """Disease -> its signs by fact id, in the order they are told, without some facts."""
+    columns = ("predicates", "ranks", "fact_ids", "objects")
+    return {
+        row["disease"]: {
+            fact: said
+            for _, _, fact, said in sorted(zip(*(row[c] for c in columns), strict=True))
+            if fact not in but
+        }
+        for row in kg.query(load_query("condition_signs"), {"diseases": list(diseases)})
+    }
+
+
 def _weights(nodes: Mapping[str, set[str]], held: Collection[set[str]]) -> dict[str, float]:
     return {
         words: 1 / log2(1 + max(1, sum(not ids.isdisjoint(theirs) for theirs in held)))
@@ -135,7 +148,7 @@ def _score(held: set[str], nodes: Mapping[str, set[str]], weights: Mapping[str, 
 
 def _condition(
     rows: Sequence[Mapping[str, Any]],
-    signs: Mapping[str, str],
+    further: dict[str, str],
     nodes: Mapping[str, set[str]],
     score: float,
     unknown: tuple[str, ...],
@@ -145,7 +158,6 @@ def _condition(
     fits = {words: [row for row in rows if row["object_curie"] in ids] for words, ids in nodes.items()}
     matched = {words: tuple(row["fact_id"] for row in mine) for words, mine in fits.items() if mine}
     used = list({row["fact_id"]: row for mine in fits.values() for row in mine}.values())
-    ids = {row["fact_id"] for row in used}
     objects = "; ".join(row["object"] for row in used)
     subject = str(rows[0]["subject"])
     n = len(nodes) - len(unknown)
@@ -159,7 +171,7 @@ def _condition(
         matched=matched,
         missing=tuple(words for words, mine in fits.items() if not mine and words not in unknown),
         unknown=unknown,
-        further={fact: said for fact, said in signs.items() if fact not in ids},
+        further=further,
     )
 
 

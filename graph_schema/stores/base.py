@@ -22,6 +22,7 @@ _BATCH = 1000
 _MAX_WORDS = 200
 _MAX_CANDIDATES = 300
 _MAX_WORDINGS = 1000
+_as_json = json.JSONEncoder(default=str).encode
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class BaseStore(ABC):
         size = 0
         for raw in raws:
             row = {key: plain(value) for key, value in raw.items()}
-            size += len(json.dumps(row, default=str))
+            size += len(_as_json(row))
             if len(rows) >= self.limits.max_rows or size > self.limits.max_bytes:
                 raise KGQueryError(
                     f"the result is larger than {self.limits.max_rows} rows or {self.limits.max_bytes} bytes",

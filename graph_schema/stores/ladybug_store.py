@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..schema import SCHEMA, GraphSchema
 from .base import BaseStore, Limits
 from .free_reader import FreeReader
 from .fts import Asked, TermIndex
+from .watch import Watch
 
 # ladybug reserves address space for the largest database it may hold; the default of 8 TB fails under `ulimit
 # -v`.
@@ -110,6 +111,7 @@ class LadybugKG(BaseStore):
                     ) from error
                 time.sleep(0.1 * 2**attempt)
         self._pid = os.getpid()
+        self._watch = Watch()
         self._local = threading.local()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -126,11 +128,14 @@ class LadybugKG(BaseStore):
         if connection is None:
             import ladybug
 
-            connection = ladybug.Connection(self._db, num_threads=2)
-            connection.set_query_timeout(int(self.limits.timeout_s * 1000))
+            connection = ladybug.Connection(self._db, num_threads=1)  # Why no more, and no limit: watch.py
             self._local.connection = connection
             self._connections.add(connection)
         return connection
+
+    def _in_time(self, work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        with self._watch.limit(self._connection(), self.limits.timeout_s):
+            return work()
 
     def _execute(self, cypher: str, params: Mapping[str, Any]) -> Any:
         try:
@@ -186,12 +191,11 @@ class LadybugKG(BaseStore):
         return self._terms.candidates(label, asked, limit)
 
     def use_limits(self, limits: Limits) -> None:
-        """Changes the bounds of reads, also for the calling thread's open connection."""
+        """Changes the bounds of reads."""
         self.limits = limits
         if self._free:
             self._free.close()
             self._free = None
-        self._connection().set_query_timeout(int(limits.timeout_s * 1000))
 
     def checkpoint(self) -> None:
         """Writes the log into the database file, so that it can be moved."""
@@ -204,6 +208,7 @@ class LadybugKG(BaseStore):
             return
         if self._free:
             self._free.close()
+        self._watch.close()
         for connection in list(self._connections):
             connection.close()
         self._db.close()
