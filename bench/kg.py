@@ -2,6 +2,7 @@
 
     python -m clarify.bench.kg --svg kg.svg                    # the embedded engine, and the seed's method
     python -m clarify.bench.kg --neo4j --svg kg.svg            # also Neo4j: starts the server of the tests
+    python -m clarify.bench.kg --graphs FOLDER                 # keep the embedded graphs, or use those
     python -m clarify.bench.kg --shipped 5                     # only: build the shipped graph, five times
 
 For every size and engine, in a process of its own: time to build and to open, memory, and n calls of every
@@ -21,6 +22,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +128,18 @@ def measure(size: int, n: int, folder: Path, neo4j: tuple[str, str] | None) -> T
             return Neo4jKG(neo4j[0], "neo4j", neo4j[1], read_only=read_only)
         return LadybugKG(folder / f"{size}.lbug", read_only=read_only)
 
-    start = time.perf_counter()
-    kg = opened(False)
-    nodes, edges = fill(kg, made)
-    if isinstance(kg, LadybugKG):
-        kg.checkpoint()
-    kg.close()
-    table: Table = {"nodes": nodes, "edges": edges, "build s": time.perf_counter() - start}
+    built = folder / f"{size}.json"
+    if built.exists():
+        table: Table = json.loads(built.read_text(encoding="utf-8"))
+    else:
+        start = time.perf_counter()
+        kg = opened(False)
+        nodes, edges = fill(kg, made)
+        if isinstance(kg, LadybugKG):
+            kg.checkpoint()
+        kg.close()
+        table = {"nodes": nodes, "edges": edges, "build s": time.perf_counter() - start}
+        built.write_text(json.dumps(table), encoding="utf-8")
     before = resident()
     start = time.perf_counter()
     kg = opened(True)
@@ -168,11 +175,11 @@ def apart(work: Callable[..., Table], *args: Any) -> Table:
         return pool.apply(work, args)
 
 
-def run(sizes: Sequence[int], n: int, with_neo4j: bool) -> dict[str, dict[int, Table]]:
-    """Measures every engine at every size."""
+def run(sizes: Sequence[int], n: int, with_neo4j: bool, graphs: Path | None) -> dict[str, dict[int, Table]]:
+    """Measures every engine at every size; embedded graphs stay in `graphs` where it is given."""
     found: dict[str, dict[int, Table]] = {"embedded": {}, "neo4j": {}, "seed's method": {}}
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
+        with nullcontext(graphs) if graphs else tempfile.TemporaryDirectory() as folder:
             found["embedded"][size] = apart(measure, size, n, Path(folder), None)
         show("embedded", size, found["embedded"][size])
         found["seed's method"][size] = apart(seed_method, size, n)
@@ -238,13 +245,16 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300, help="calls of each kind")
     parser.add_argument("--neo4j", action="store_true", help="also measure the server")
     parser.add_argument("--shipped", type=int, help="only build the shipped graph, so many times")
+    parser.add_argument("--graphs", type=Path, help="keep the embedded graphs here, or use those there")
     parser.add_argument("--svg", type=Path, help="draw the results into this file")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     shipped(args.shipped or 3)
     if args.shipped:
         return
-    found = run(args.sizes, args.n, args.neo4j)
+    if args.graphs:
+        args.graphs.mkdir(parents=True, exist_ok=True)
+    found = run(args.sizes, args.n, args.neo4j, args.graphs)
     verdict(found)
     if args.svg:
         args.svg.write_text(draw(found), encoding="utf-8")

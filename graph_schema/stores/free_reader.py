@@ -119,7 +119,7 @@ def serve() -> None:
 
 
 def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
-    from .ladybug_store import LadybugKG
+    from .ladybug_store import SMALL_POOL, LadybugKG
 
     def answer(value: object) -> None:
         pickle.dump(value, answers)
@@ -127,7 +127,7 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
 
     path, terms, limits = pickle.load(questions)
     try:
-        kg = LadybugKG(path, terms=terms, limits=limits)
+        kg = LadybugKG(path, terms=terms, limits=limits, pool=SMALL_POOL)
     except ClarifyError as error:
         answer(error)
         return

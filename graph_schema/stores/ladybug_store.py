@@ -20,8 +20,10 @@ from .watch import Watch
 # ladybug reserves address space for the largest database it may hold; the default of 8 TB fails under `ulimit
 # -v`.
 MAX_DB_SIZE = 2**34
-BUFFER_POOL, WRITING_POOL = 2**28, 2**31
-"""Bytes of the page cache of a reader and of a writer, which may fill a graph of a million nodes."""
+SMALL_POOL, LARGE_POOL = 2**28, 2**31
+"""Bytes of the page cache: at least; and of a writer, who may fill a graph of a million nodes. It is taken as
+pages are read. A reader gets the size of the graph in between: where a cache is smaller than what is read, a
+query that reads all over the graph takes twice as long."""
 _MACROS = {
     "type": "(r) AS label(r)",
     "toString": "(x) AS cast(x, 'STRING')",
@@ -61,6 +63,7 @@ class LadybugKG(BaseStore):
         terms: Path | None = None,
         read_only: bool = True,
         limits: Limits | None = None,
+        pool: int | None = None,
     ) -> None:
         """Opens a database, and creates tables when it is writable.
 
@@ -70,6 +73,7 @@ class LadybugKG(BaseStore):
             terms: SQLite file of the text index; default: beside `path`.
             read_only: Refuse writes.
             limits: Bounds of every read.
+            pool: Most bytes of the page cache; default: between `SMALL_POOL` and `LARGE_POOL`, as the graph.
 
         Raises:
             KGUnavailable: The file is missing, locked, or written by another engine version.
@@ -78,6 +82,7 @@ class LadybugKG(BaseStore):
         self.path = path
         if path is not None and read_only and not path.is_file():
             raise KGUnavailable(f"there is no graph at {path}.", hint=REBUILD)
+        self._pool = pool or _pool_for(path if read_only else None)
         side = None if path is None else terms or path.with_suffix(".sqlite")
         self._terms = TermIndex(side, schema.fulltext, read_only=read_only)
         self._side = side
@@ -99,7 +104,7 @@ class LadybugKG(BaseStore):
                 self._db: Any = ladybug.Database(
                     str(self.path) if self.path else ":memory:",
                     read_only=self.read_only,
-                    buffer_pool_size=BUFFER_POOL if self.read_only else WRITING_POOL,
+                    buffer_pool_size=self._pool,
                     max_db_size=MAX_DB_SIZE,
                     throw_on_wal_replay_failure=False,
                 )
@@ -214,6 +219,10 @@ class LadybugKG(BaseStore):
         self._db.close()
         self._db = None
         self._terms.close()
+
+
+def _pool_for(graph: Path | None) -> int:
+    return LARGE_POOL if graph is None else min(LARGE_POOL, max(SMALL_POOL, graph.stat().st_size * 5 // 4))
 
 
 def _translate(error: RuntimeError) -> KGError:
