@@ -9,7 +9,7 @@ from typing import Any
 from ..apps.picture import document, nth_colour
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT = 578, 420, 60, 50, 230
-_LOW, _HIGH = -2.0, 4.0
+_LOW, _HIGH = -1.0, 3.0
 """Powers of ten of a millisecond that the axis spans."""
 
 
