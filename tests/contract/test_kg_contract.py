@@ -104,6 +104,16 @@ def test_all_engines_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
     assert retrieval.show(kg, "melanoma") == retrieval.show(embedded, "melanoma")
 
 
+def _in_one_order(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    if name == "condition_signs":  # its lists belong together and come in any order
+        lists = ("predicates", "ranks", "fact_ids", "objects")
+        rows = [
+            {"disease": row["disease"], "signs": sorted(zip(*(row[key] for key in lists), strict=True))}
+            for row in rows
+        ]
+    return sorted(map(repr, rows))
+
+
 @pytest.mark.parametrize("name", list(all_queries()))
 def test_every_query_file_gives_the_same_rows(kg: BaseStore, embedded: BaseStore, name: str) -> None:
     curies = [row["curie"] for row in retrieval.list_nodes(embedded, "Disease")]
@@ -120,7 +130,8 @@ def test_every_query_file_gives_the_same_rows(kg: BaseStore, embedded: BaseStore
     ways.append({key: "nothing" if isinstance(value, str) else ["nothing"] for key, value in ways[0].items()})
     for params in ways:
         rows = kg.query(load_query(name), params)
-        assert sorted(map(repr, rows)) == sorted(map(repr, embedded.query(load_query(name), params)))
+        theirs = embedded.query(load_query(name), params)
+        assert _in_one_order(name, rows) == _in_one_order(name, theirs)
         assert rows or params["disease"] == "nothing"
 
 

@@ -140,9 +140,7 @@ def test_prefixes_and_suffixes_hold_no_intent_word(split):
 def test_train_and_test_are_disjoint():
     forms = {
         split: {
-            normal(wording, keep_slots=False)
-            for wordings in load(split).values()
-            for wording in wordings
+            normal(wording, keep_slots=False) for wordings in load(split).values() for wording in wordings
         }
         for split in SPLITS
     }
