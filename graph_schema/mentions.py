@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from .folding import readings, spans
+from .folding import normalise, readings, spans
 from .linking import MAX_TEXT, as_link, exact, how_near
 from .protocol import KnowledgeGraph, Link
-from .text import little, nearest, noise, rank_names, telling
+from .text import allowed_edits, distance, little, nearest, noise, rank_names, telling
 from .vocabulary import vocabulary
 
 MENTION_FLOOR = 0.85
@@ -53,10 +53,26 @@ def find_mentions(kg: KnowledgeGraph, text: str) -> list[Link]:
             links = [
                 as_link(r, r["score"], how_near(reader.raw(i, j), r["matched"]))
                 for r in best
-                if r["score"] == best[0]["score"]
+                if r["score"] == best[0]["score"] and _spelt(part, r["matched"])
             ]
+            if not links:
+                continue
             reader.take(i, j, [] if reader.is_another(i, j) else links)
     return reader.mentions()
+
+
+def _spelt(words: Sequence[str], name: str) -> bool:
+    """Whether a telling word stands in a name, perhaps misspelt.
+
+    In a sentence, words that only mean the same name nothing: "bumps on the wrist" are no "pimples" (acne).
+    """
+    theirs = normalise(name).split()
+    return any(
+        distance(word, other, allowed_edits(word)) <= allowed_edits(word)
+        for word in words
+        if telling([word])
+        for other in theirs
+    )
 
 
 class _Reader:

@@ -104,6 +104,13 @@ def test_all_engines_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
     assert retrieval.show(kg, "melanoma") == retrieval.show(embedded, "melanoma")
 
 
+def test_words_that_only_mean_a_name_are_no_mention(kg: BaseStore) -> None:
+    assert mentions.find_mentions(kg, "itchy purple flat bumps on the wrists") == []
+    assert [m.name for m in mentions.find_mentions(kg, "are pimples on the wrists bad")] == ["acne vulgaris"]
+    found = mentions.find_mentions(kg, "is a basal cell cancer bad")
+    assert [m.name for m in found] == ["basal cell carcinoma"]
+
+
 def _in_one_order(name: str, rows: list[dict[str, Any]]) -> list[str]:
     if name == "condition_signs":  # its lists belong together and come in any order
         lists = ("predicates", "ranks", "fact_ids", "objects")
