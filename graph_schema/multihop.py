@@ -73,13 +73,15 @@ def conditions_with(
     wanted = set().union(*(nodes[words] for words in asked or nodes))
     scores = {c: _score(ids, nodes, weights) for c, ids in held.items() if not wanted.isdisjoint(ids)}
     most = limit or _CONDITIONS
-    first = {c: (-scores[c], 0, str(found[c][0]["subject"]), c) for c in scores}
-    best = sorted(first, key=first.__getitem__)[: max(most, _TIED)]
+
+    def place(c: str, more: int = 0) -> tuple[float, int, str, str]:
+        return -scores[c], more, str(found[c][0]["subject"]), c
+
+    best = sorted(scores, key=place)[: max(most, _TIED)]
     further = _signs_of(kg, best, {row["fact_id"] for rows in found.values() for row in rows}) if best else {}
-    order = {c: (first[c][0], len(further[c]), *first[c][2:]) for c in best}
     return [
         _condition(found[c], further[c], nodes, scores[c], unknown, cypher, parameters)
-        for c in sorted(best, key=order.__getitem__)[:most]
+        for c in sorted(best, key=lambda c: place(c, len(further[c])))[:most]
     ]
 
 

@@ -1,11 +1,14 @@
 """The question wordings: enough of each, slots where needed, train and test apart."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from clarify.training.generalist.wording import load_wordings
 
+WORDINGS = Path(__file__).resolve().parents[2] / "training" / "generalist" / "wordings"
 INTENTS = (
     "describe",
     "signs",
@@ -74,11 +77,11 @@ def needed_slots(table):
 @pytest.mark.parametrize("split", SPLITS)
 def test_tables_and_counts(split):
     tables = load(split)
-    assert set(tables) <= set(FLOORS)
+    assert set(tables) == {name for name, floors in FLOORS.items() if floors[SPLITS.index(split)]}
     short = {
-        name: len(tables.get(name, []))
+        name: len(tables[name])
         for name, floors in FLOORS.items()
-        if len(tables.get(name, [])) < floors[SPLITS.index(split)]
+        if name in tables and len(tables[name]) < floors[SPLITS.index(split)]
     }
     assert not short
 
@@ -101,6 +104,15 @@ def test_no_duplicates(split):
     for name, wordings in load(split).items():
         forms = [normal(wording) for wording in wordings]
         assert len(forms) == len(set(forms)), name
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_wording_of_the_first_file_is_in_two_tables(split):
+    seen = set()
+    tables = tomllib.loads((WORDINGS / f"{split}.toml").read_text(encoding="utf-8"))
+    for name, wordings in ((n, t["w"]) for intents in tables.values() for n, t in intents.items()):
+        assert not seen & set(wordings), name
+        seen |= set(wordings)
 
 
 @pytest.mark.parametrize("split", SPLITS)
