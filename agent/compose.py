@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import Unavailable
 from ..tools.classify import NAME as CLASSIFY
+from ..tools.conditions import NAME as CONDITIONS
 from ..tools.knowledge import NAME as QUERY
 from .answer import (
     Audit,
@@ -28,6 +29,7 @@ from .state import State, latest_findings, of_turn
 
 LEVELS: tuple[Level, ...] = ("emergency", "urgent", "soon", "routine")
 _SHOWN = (
+    "signs",
     "confidence",
     "second_look",
     "widen",
@@ -157,7 +159,7 @@ def _lack(state: State, statements: Sequence[Statement]) -> tuple[str, str]:
         return "out_of_scope", ""
     if CLASSIFY in failed and not verdicts:
         return "no_specialist", detail
-    if QUERY in failed or "graph_unavailable" in why:
+    if failed & {QUERY, CONDITIONS} or "graph_unavailable" in why:
         return "no_graph", detail
     return ("", "") if judged and statements else ("no_facts", "")
 

@@ -11,7 +11,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 
 from ..errors import BadInput, Unavailable
-from ..graph_schema.protocol import FactRow, KnowledgeGraph, Link
+from ..graph_schema.protocol import ConditionRow, FactRow, KnowledgeGraph, Link
+from ..graph_schema.told import Told
 from ..tools.classify import SpecialistLike
 from ..tools.knowledge import Knowledge
 from .context import DEFAULT, Context
@@ -112,6 +113,18 @@ class GraphKnowledge:
         from ..graph_schema.mentions import find_mentions
 
         return find_mentions(self.kg, text)
+
+    def told(self, text: str) -> Told:
+        """Finds the signs and sites that a text tells."""
+        from ..graph_schema.told import find_told
+
+        return find_told(self.kg, text)
+
+    def conditions(self, signs: Sequence[str], sites: Sequence[str]) -> list[ConditionRow]:
+        """Ranks the conditions that fit signs at sites, best first."""
+        from ..graph_schema.multihop import conditions_with
+
+        return conditions_with(self.kg, signs, sites)
 
 
 def default_deps(settings: Settings | None = None, *, any_profile: bool = False) -> Deps:

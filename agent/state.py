@@ -33,6 +33,7 @@ class Work(TypedDict, total=False):
         subjects: CURIEs the turn is about, from the words, the findings or the thread.
         topics: Names of `subjects`, for a call that the graph forces.
         mentions: Names of diseases in the user's own words.
+        told: Signs and sites to find conditions for: the words ask for one and name none.
         counts: Budget spent, by name (`tool_rounds`, `force:NAME`, `reclassify:IMAGE`, `widen`, `revisions`).
         pending: Pictures whose new findings `weigh` has not seen.
         verdicts: `sure`, `unsure` or `out_of_scope` by picture.
@@ -53,6 +54,7 @@ class Work(TypedDict, total=False):
     subjects: list[str]
     topics: list[str]
     mentions: list[str]
+    told: dict[str, list[str]]
     counts: dict[str, int]
     pending: list[str]
     verdicts: dict[str, str]

@@ -68,6 +68,18 @@ def intents(text: str, diseases: int = 1) -> tuple[str, ...]:
     return tuple(found)
 
 
+def asks_which_condition(text: str, *, thread_has_subject: bool = False) -> bool:
+    """Whether a message without a disease's name may be about one to be found from what it tells.
+
+    It asks what it is (and perhaps more), what causes it or nothing at all; with something to talk about
+    already, only a question for a condition counts: "does it itch?" is about that.
+    """
+    if thread_has_subject:
+        return _any("which_condition", _plain(text))
+    asked = intents(text)
+    return "identify" in asked or set(asked) <= {"describe", "signs", "causes", "differential"}
+
+
 def turn_kind(
     text: str, *, has_image: bool = False, thread_has_subject: bool = False, mentions: Sequence[str] = ()
 ) -> TurnKind:

@@ -8,7 +8,8 @@ from math import log2
 from typing import Any
 
 from ..errors import BadInput
-from .findings import link_finding
+from .findings import finding_wordings
+from .folding import normalise
 from .paths import load_query
 from .protocol import ConditionRow, FactRow, JoinedRow, KnowledgeGraph, SourceRef
 from .rows import fact_row, source_ref
@@ -32,56 +33,71 @@ _SAID = {
 """Query -> predicate and statement; a and b the diseases, t the treatment, x and y the facts' words."""
 
 
+_Told = Mapping[str, Mapping[str, frozenset[str]]]
+"""Told words -> the nodes they mean -> the normal forms of the wordings that say so."""
+_Fact = tuple[dict[str, Any], frozenset[str]]
+"""A row, and which of the told words it says."""
+
+
 def conditions_with(
-    kg: KnowledgeGraph, signs: Sequence[str], site: str = "", limit: int | None = None
+    kg: KnowledgeGraph, signs: Sequence[str], sites: Sequence[str] = (), limit: int | None = None
 ) -> list[ConditionRow]:
-    """Ranks the diseases that have signs, at a site.
+    """Ranks the diseases that have signs, at sites.
 
     Each sign that fits counts 1 / log2(1 + n), n the diseases that have it: what few have says more. A site
-    counts as one sign. With signs given, a disease must have one of them.
+    counts as one sign. With signs given, a disease must have one of them. Of equal scores that comes first
+    whose one sign says most of what was asked ("a red scaly patch"), then that which would need least else.
 
     Args:
         kg: The graph.
         signs: In anybody's words.
-        site: Where; empty: anywhere.
+        sites: Where; empty: anywhere.
         limit: Most rows; 10 when None.
 
     Raises:
         BadInput: Nothing asked, too much, or nothing of it is known to the graph.
     """
     asked = list(dict.fromkeys(sign.strip() for sign in signs))
-    if not (asked or site.strip()) or len(asked) > MAX_SIGNS:
+    places = [place.strip() for place in sites if place.strip()]
+    if not (asked or places) or max(len(asked), len(places)) > MAX_SIGNS:
         raise BadInput(
             f"conditions_with needs 1 to {MAX_SIGNS} signs or a site.", hint="Write signs=itching."
         )
-    nodes = {sign: {m.curie for m in link_finding(kg, sign, "Sign")} for sign in asked}
-    if site.strip():
-        nodes[site.strip()] = {m.curie for m in link_finding(kg, site, "Site")}
-    unknown = tuple(words for words, ids in nodes.items() if not ids)
-    if not any(nodes[words] for words in asked or nodes):
+    told = {sign: finding_wordings(kg, sign, "Sign") for sign in asked}
+    told |= {place: finding_wordings(kg, place, "Site") for place in places}
+    unknown = tuple(words for words, nodes in told.items() if not nodes)
+    if not any(told[words] for words in asked or told):
         raise BadInput(
             f"no fact of the graph says {', '.join(map(repr, unknown))}.",
             hint="`clarify kg list Sign` and `clarify kg list Site` show what is known.",
         )
     cypher = load_query("conditions_with")
-    parameters = {"nodes": sorted(set().union(*nodes.values()))}
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    parameters = {"nodes": sorted({node for nodes in told.values() for node in nodes})}
+    found: dict[str, list[_Fact]] = defaultdict(list)
     for row in sorted(kg.query(cypher, parameters), key=lambda r: (r["predicate"], r["rank"], r["fact_id"])):
-        found[row["subject_curie"]].append(row)
-    held = {c: {row["object_curie"] for row in rows} for c, rows in found.items()}
-    weights = _weights(nodes, held.values())
-    wanted = set().union(*(nodes[words] for words in asked or nodes))
-    scores = {c: _score(ids, nodes, weights) for c, ids in held.items() if not wanted.isdisjoint(ids)}
+        says = _says(row, told)
+        if says:
+            found[row["subject_curie"]].append((row, says))
+    held = {c: set().union(*(says for _, says in facts)) for c, facts in found.items()}
+    weights = _weights(told, held.values())
+    whole = sum(weights.values())
+    scores = {
+        c: round(sum(weights[w] for w in ws) / whole, 4)
+        for c, ws in held.items()
+        if not ws.isdisjoint(asked or ws)
+    }
+
+    def order(c: str, more: int = 0) -> tuple[float, float, int, str, str]:
+        together = max(round(sum(weights[words] for words in says), 4) for _, says in found[c])
+        return -scores[c], -together, more, str(found[c][0][0]["subject"]), c
+
     most = limit or _CONDITIONS
-
-    def place(c: str, more: int = 0) -> tuple[float, int, str, str]:
-        return -scores[c], more, str(found[c][0]["subject"]), c
-
-    best = sorted(scores, key=place)[: max(most, _TIED)]
-    further = _signs_of(kg, best, {row["fact_id"] for rows in found.values() for row in rows}) if best else {}
+    best = sorted(scores, key=order)[: max(most, _TIED)]
+    fitted = {row["fact_id"] for facts in found.values() for row, _ in facts}
+    further = _signs_of(kg, best, fitted) if best else {}
     return [
-        _condition(found[c], further[c], nodes, scores[c], unknown, cypher, parameters)
-        for c in sorted(best, key=lambda c: place(c, len(further[c])))[:most]
+        _condition(found[c], further[c], tuple(told), scores[c], unknown, cypher, parameters)
+        for c in sorted(best, key=lambda c: order(c, len(further[c])))[:most]
     ]
 
 
@@ -135,37 +151,38 @@ def _signs_of(kg: KnowledgeGraph, diseases: Sequence[str], but: Collection[str])
     }
 
 
-def _weights(nodes: Mapping[str, set[str]], held: Collection[set[str]]) -> dict[str, float]:
+def _says(row: Mapping[str, Any], told: _Told) -> frozenset[str]:
+    """What of the told a fact says, in its own words or by the name of what it points to."""
+    node, forms = row["object_curie"], {normalise(row["object"]), normalise(row["object_name"])}
+    return frozenset(words for words, nodes in told.items() if not forms.isdisjoint(nodes.get(node, ())))
+
+
+def _weights(told: _Told, held: Collection[set[str]]) -> dict[str, float]:
     return {
-        words: 1 / log2(1 + max(1, sum(not ids.isdisjoint(theirs) for theirs in held)))
-        for words, ids in nodes.items()
-        if ids
+        words: 1 / log2(1 + max(1, sum(words in theirs for theirs in held)))
+        for words, nodes in told.items()
+        if nodes
     }
 
 
-def _score(held: set[str], nodes: Mapping[str, set[str]], weights: Mapping[str, float]) -> float:
-    fits = (weight for words, weight in weights.items() if not nodes[words].isdisjoint(held))
-    return round(sum(fits) / sum(weights.values()), 4)
-
-
 def _condition(
-    rows: Sequence[Mapping[str, Any]],
+    facts: Sequence[_Fact],
     further: dict[str, str],
-    nodes: Mapping[str, set[str]],
+    told: tuple[str, ...],
     score: float,
     unknown: tuple[str, ...],
     cypher: str,
     parameters: dict[str, Any],
 ) -> ConditionRow:
-    fits = {words: [row for row in rows if row["object_curie"] in ids] for words, ids in nodes.items()}
+    fits = {words: [row for row, says in facts if words in says] for words in told}
     matched = {words: tuple(row["fact_id"] for row in mine) for words, mine in fits.items() if mine}
     used = list({row["fact_id"]: row for mine in fits.values() for row in mine}.values())
     objects = "; ".join(row["object"] for row in used)
-    subject = str(rows[0]["subject"])
-    n = len(nodes) - len(unknown)
+    subject = str(used[0]["subject"])
+    share = f"{len(matched)} of {len(told) - len(unknown)}"
     return ConditionRow(
         **_common(used, "conditions_with", cypher, parameters),
-        statement=f"{subject[:1].upper()}{subject[1:]} fits {len(matched)} of {n}: {objects}.",
+        statement=f"{subject[:1].upper()}{subject[1:]} fits {share}: {objects}.",
         predicate="fits",
         object=objects,
         object_curie="",
@@ -174,6 +191,7 @@ def _condition(
         missing=tuple(words for words, mine in fits.items() if not mine and words not in unknown),
         unknown=unknown,
         further=further,
+        facts=tuple(fact_row(row, "conditions_with", cypher, parameters) for row in used),
     )
 
 

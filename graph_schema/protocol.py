@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 @runtime_checkable
@@ -103,6 +103,7 @@ class ConditionRow(JoinedRow):
         missing: What was asked and no fact of the disease says.
         unknown: What was asked and no fact of the graph says.
         further: Fact id -> sign of the disease that was not asked for.
+        facts: The single facts of `fact_ids`; not part of the JSON.
     """
 
     score: float
@@ -110,6 +111,7 @@ class ConditionRow(JoinedRow):
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     further: dict[str, str]
+    facts: tuple[FactRow, ...] = Field(exclude=True)
 
 
 class Link(BaseModel):

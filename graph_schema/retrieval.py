@@ -90,7 +90,7 @@ def run_query(
     if limit is not None and limit < 1:
         raise BadInput("limit must be at least 1.")
     if name == "conditions_with":
-        return conditions_with(kg, signs, site, limit)
+        return conditions_with(kg, signs, [site], limit)
     if not 0 < len(diseases) <= MAX_DISEASES:
         raise BadInput(
             f"a query needs 1 to {MAX_DISEASES} diseases, not {len(diseases)}.",

@@ -28,6 +28,7 @@ class Vocabulary:
         organs: Words that do so after "of".
         after: Words that make the name before them another disease.
         finding_weak: Words that a sign may have more or less.
+        finding_general: Words of signs that are none on their own.
         negations: Phrases after which a phrase says what is not there.
         wholes: A part of the body -> what it is a part of.
         others: Normal forms of other diseases' names.
@@ -45,6 +46,7 @@ class Vocabulary:
     organs: frozenset[str]
     after: frozenset[str]
     finding_weak: frozenset[str]
+    finding_general: frozenset[str]
     negations: tuple[str, ...]
     wholes: Mapping[str, frozenset[str]]
     others: frozenset[str]
@@ -69,6 +71,7 @@ def vocabulary() -> Vocabulary:
         organs=_folded(other["organs"]),
         after=_folded(other["after"]),
         finding_weak=_folded(table["findings"]["weak"]),
+        finding_general=_folded(table["findings"]["general"]),
         negations=tuple(table["findings"]["negations"]),
         wholes=_wholes(table["part_of"]),
         others=frozenset(normalise(name) for name in other["names"]),

@@ -11,7 +11,8 @@ from pydantic import Field, create_model
 
 from ..graph_schema.multihop import TREATMENT_PAIRS
 from ..graph_schema.predicates import QUERIES
-from ..graph_schema.protocol import FactRow, Link
+from ..graph_schema.protocol import ConditionRow, FactRow, Link
+from ..graph_schema.told import Told
 from .registry import REGISTRY, ToolCard
 from .render import render_no_rows, render_rows, render_unknown_disease
 
@@ -34,6 +35,12 @@ class Knowledge(Protocol):
 
     def mentions(self, text: str) -> list[Link]:
         """Finds the diseases that a text names."""
+
+    def told(self, text: str) -> Told:
+        """Finds the signs and sites that a text tells."""
+
+    def conditions(self, signs: Sequence[str], sites: Sequence[str]) -> list[ConditionRow]:
+        """Ranks the conditions that fit signs at sites. Raises `BadInput` when nothing of it is known."""
 
     def cypher(self, statement: str) -> list[dict[str, Any]]:
         """Runs one free statement under the guard. Raises `CypherRefused`."""

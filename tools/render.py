@@ -52,6 +52,12 @@ def render_no_rows(query: str, diseases: Sequence[str]) -> str:
     return f"no facts found: {query} of {quoted(', '.join(diseases))}"
 
 
+def render_no_fit(outcome: str, told: Sequence[str]) -> str:
+    """Says that no condition fits what was told, or too many do (outcome `many`)."""
+    head = "too many conditions fit" if outcome == "many" else "no condition fits"
+    return f"{head}: {quoted(', '.join(told))}"
+
+
 def render_unknown_disease(name: str) -> str:
     """Says that no node is near enough to a name."""
     return f"no disease found: {quoted(name)}"

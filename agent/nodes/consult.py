@@ -13,6 +13,7 @@ from ...errors import ClarifyError
 from ..deps import Env
 from ..must_calls import MAX_TRIES, must_calls, turn_of
 from ..prompts import system_prompt
+from ..signs import owed_search
 from ..state import State, Work, decision, spent
 from ..view import model_view
 from .use_tools import toolbox
@@ -28,6 +29,10 @@ def consult(state: State, env: Env) -> dict[str, Any]:
     """Asks the generalist what to do next; its prose is kept as the draft of the answer."""
     work: Work = {**state["work"]}
     force = work.pop("force", "")
+    if work.get("stop"):
+        return {"work": work}
+    if env.context.must_call and (search := owed_search(state)):
+        return {"work": work, "messages": [search]}
     left = work.get("counts", {}).get("tool_rounds", 0) < env.context.max_tool_rounds
     owed = must_calls(turn_of(state)) if env.context.must_call and left else ()
     quiet = env.context.must_call and work.get("kind") in TALK

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from langchain_core.messages import HumanMessage
 
 from ...errors import BadImage, ClarifyError
 from ...graph_schema.protocol import Link
+from ...graph_schema.told import Told
+from ...tools.knowledge import Knowledge
 from ..deps import Env
 from ..gate import as_block
 from ..images import Stored, is_attachment, keep, lift
@@ -18,8 +20,9 @@ from ..patient import patient_context
 from ..prompts import phrase
 from ..red_flags import triage
 from ..state import ImageRef, State, Work, decision
-from ..turn_kind import intents, turn_kind
+from ..turn_kind import asks_which_condition, intents, turn_kind
 
+T = TypeVar("T")
 MAX_WORDS = 4000
 """Longest question, in characters."""
 _log = logging.getLogger(__name__)
@@ -115,13 +118,11 @@ def _rewritten(message: HumanMessage, text: str, refs: Sequence[ImageRef], turn:
 
 def _read(work: Work, before: Work, state: State, env: Env) -> list[dict[str, Any]]:
     """Fills kind, intents, subjects and urgency from the words; returns what went wrong on the way."""
-    text, decisions = work["text"], []
+    text = work["text"]
+    decisions: list[dict[str, Any]] = []
     links: list[Link] = []
-    try:
-        links = env.deps.knowledge().mentions(text) if text else []
-    except ClarifyError as error:
-        _log.warning("the knowledge graph is not available", exc_info=True)
-        decisions.append(decision(work, "graph_unavailable", "go on without", reason=error.line()))
+    if text:
+        links = _of_graph(lambda graph: graph.mentions(text), links, work, decisions, env)
     earlier = before.get("subjects", [])
     mentioned = list(dict.fromkeys(link.curie for link in links))
     work["mentions"] = list(dict.fromkeys(link.name for link in links))
@@ -134,5 +135,24 @@ def _read(work: Work, before: Work, state: State, env: Env) -> list[dict[str, An
     )
     if decisions and asked and work["kind"] in ("unclear", "out_of_field"):
         work["kind"] = MEDICAL  # without the graph nobody knows which words name a disease
+    medical = work["kind"] == MEDICAL
+    if (medical or work["kind"] == "unclear") and not (mentioned or work["attached"] or decisions):
+        if asks_which_condition(text, thread_has_subject=bool(earlier)):
+            told = _of_graph(lambda graph: graph.told(text), Told(), work, decisions, env)
+            if told.signs and (medical or told.sites):  # a sign at a site of the body is about skin
+                work["told"] = {"signs": list(told.signs), "sites": list(told.sites)}
+                work["kind"] = MEDICAL
     work["urgency"] = triage(text, patient=state.get("patient")).urgency().model_dump(mode="json")
     return decisions
+
+
+def _of_graph(
+    ask: Callable[[Knowledge], T], empty: T, work: Work, decisions: list[dict[str, Any]], env: Env
+) -> T:
+    """What the graph reads in the words; without a graph, nothing and a decision that says so."""
+    try:
+        return ask(env.deps.knowledge())
+    except ClarifyError as error:
+        _log.warning("the knowledge graph is not available", exc_info=True)
+        decisions.append(decision(work, "graph_unavailable", "go on without", reason=error.line()))
+        return empty

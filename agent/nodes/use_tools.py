@@ -15,10 +15,11 @@ from langgraph.types import Command
 
 from ...errors import BadImage, ClarifyError
 from ...graph_schema.protocol import FactRow
-from ...tools import classify, cypher, knowledge
+from ...tools import classify, conditions, cypher, knowledge
 from ...tools.registry import REGISTRY
 from ...tools.render import render_error, render_rows
 from ..deps import Env
+from ..signs import settle
 from ..state import State, Work, decision, latest_findings, spent
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def use_tools(state: State, env: Env) -> dict[str, Any]:
     last = state["messages"][-1]
     assert isinstance(last, AIMessage)
     update = execute(state, env, last)
+    settle(state, update)
     update["work"]["counts"] = spent(update["work"], "tool_rounds")
     return update
 
@@ -57,6 +59,8 @@ def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
             **(_owed_facts(state["work"], turn.intents) if force == knowledge.NAME else {}),
         },
     }  # fmt: skip
+    if state["work"].get("told") and not force:
+        needs[conditions.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
     if context.free_cypher and not force:
         needs[cypher.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
     return [REGISTRY.make(name, **need) for name, need in needs.items()]

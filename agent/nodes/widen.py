@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
-
-from langchain_core.messages import AIMessage
 
 from ...tools.knowledge import MAX_DISEASES, NAME
 from ..deps import Env
 from ..routing import shortlist
+from ..signs import graph_call
 from ..state import State, decision, spent
 from .use_tools import execute
 
@@ -18,12 +16,7 @@ def widen(state: State, env: Env) -> dict[str, Any]:
     """Queries the differential of the shortlisted diseases."""
     names = env.deps.specialist().names
     diseases = [names[label] for label in shortlist(state)[:MAX_DISEASES]]
-    call = {
-        "name": NAME,
-        "args": {"query": "differential", "diseases": diseases},
-        "id": f"graph_{uuid.uuid4().hex[:12]}",
-    }
-    message = AIMessage(content="", tool_calls=[{**call, "type": "tool_call"}])
+    message = graph_call(NAME, {"query": "differential", "diseases": diseases})
     update = execute(state, env, message)
     for entry in update["retrievals"]:
         entry["widening"] = True

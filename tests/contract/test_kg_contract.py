@@ -17,12 +17,14 @@ from clarify.errors import BadInput, CypherRefused, KGQueryError, KGReadOnly, KG
 from clarify.graph_schema import guard, linking, mentions, retrieval
 from clarify.graph_schema.build import load_into
 from clarify.graph_schema.loading import load_facts
+from clarify.graph_schema.multihop import conditions_with
 from clarify.graph_schema.paths import all_queries, load_query
 from clarify.graph_schema.predicates import QUERIES
 from clarify.graph_schema.protocol import KnowledgeGraph
 from clarify.graph_schema.schema import SCHEMA
 from clarify.graph_schema.stores.base import BaseStore, Limits
 from clarify.graph_schema.stores.ladybug_store import LadybugKG
+from clarify.graph_schema.told import find_told
 from clarify.tests.contract.engines import server as _server
 
 
@@ -167,6 +169,18 @@ def test_multihop_queries_answer_alike(kg: BaseStore, embedded: BaseStore) -> No
     rows = retrieval.run_query(kg, "conditions_with", **asked)  # type: ignore[arg-type]
     assert rows[0].subject == "psoriasis"
     assert rows == retrieval.run_query(embedded, "conditions_with", **asked)  # type: ignore[arg-type]
+
+
+def test_told_signs_and_their_conditions_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:
+    for text in (
+        "Which skin condition gives itchy purple flat bumps on the wrists?",
+        "My elbows and knees have red patches with silvery scale.",
+        "hony-coloured crusts around the mouth, no blisters",
+    ):
+        told = find_told(kg, text)
+        assert told.signs and told == find_told(embedded, text)
+        rows = conditions_with(kg, told.signs, told.sites)
+        assert rows and rows == conditions_with(embedded, told.signs, told.sites)
 
 
 def test_single_facts_of_a_treatment_pair_answer_alike(kg: BaseStore, embedded: BaseStore) -> None:

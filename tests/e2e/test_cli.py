@@ -99,6 +99,16 @@ def test_a_picture_out_of_scope_is_not_diagnosed(clarify_cli: Any) -> None:
     assert [f.label for f in answer.findings] == [None]
 
 
+def test_told_signs_lead_to_their_condition_or_to_a_request_for_more(clarify_cli: Any) -> None:
+    told = "Which condition gives itchy purple flat bumps on the wrists?\nMy skin is itchy. What is it?\n"
+    found, refused = answered(clarify_cli("ask", "-", stdin=told))
+    assert_grounded(found)
+    assert not found.abstained and found.evidence[0].subject == "lichen planus"
+    assert {call.name for call in found.tool_calls} >= {"find_conditions"}
+    assert any(s.kind == "fact" and s.citations for s in found.statements)
+    assert refused.abstained and "too many conditions" in refused.abstention_reason
+
+
 def test_questions_from_stdin_and_small_talk(clarify_cli: Any) -> None:
     answers = answered(clarify_cli("ask", "-", stdin='How is psoriasis treated?\n"Thank you!"\n'))
     assert [len(a.evidence) > 0 for a in answers] == [True, False]

@@ -15,8 +15,9 @@ from clarify.agent.images import LocalImageStore
 from clarify.agent.lexicon import Lexicon
 from clarify.errors import CypherRefused, KGUnavailable, WeightsMissing
 from clarify.graph_schema.predicates import QUERIES, state
-from clarify.graph_schema.protocol import FactRow, Link, SourceRef
+from clarify.graph_schema.protocol import ConditionRow, FactRow, Link, SourceRef
 from clarify.graph_schema.retrieval import UnknownDisease
+from clarify.graph_schema.told import Told
 from clarify.tools.specialist import Classification
 
 NAMES = {"mel": "melanoma", "nv": "melanocytic nevus", "bkl": "benign keratosis"}
@@ -53,6 +54,24 @@ def _row(slug: str, subject: str, predicate: str, object_: str, other: str, numb
 ROWS = [_row(*fact, number) for number, fact in enumerate(_FACTS, 1)]
 
 
+MANY = ("a", "b", "c", "d")
+SIGNS = {
+    "uneven": ("melanoma",), "several colours": ("melanoma", "melanocytic nevus"), "alien": (),
+    "itching": MANY, "dry": MANY,
+}  # fmt: skip
+"""Word -> the conditions that have it as a sign."""
+
+
+def _condition(name: str, signs: Sequence[str]) -> ConditionRow:
+    fact = next((r for r in ROWS if r.subject == name), ROWS[0])
+    fits = [sign for sign in signs if name in SIGNS[sign]]
+    return ConditionRow(
+        **{**fact.model_dump(), "source": fact.source, "subject": name},
+        fact_ids=(fact.fact_id,), sources=(fact.source,), score=len(fits) / len(signs),
+        matched={sign: (fact.fact_id,) for sign in fits}, missing=(), unknown=(), further={}, facts=(fact,),
+    )  # fmt: skip
+
+
 class Facts:
     """A knowledge graph of nine rows."""
 
@@ -74,6 +93,14 @@ class Facts:
         if query == "differential" and len(set(curies)) > 1:
             rows = [r for r in rows if r.object_curie in curies]
         return [r.model_copy(update={"query": query}) for r in rows][:limit]
+
+    def told(self, text: str) -> Told:
+        return Told(tuple(word for word in SIGNS if word in text.lower()))
+
+    def conditions(self, signs: Sequence[str], sites: Sequence[str]) -> list[ConditionRow]:
+        self.asked.append(("conditions_with", (*signs, *sites)))
+        rows = (_condition(name, signs) for name in ("melanoma", "melanocytic nevus", *MANY))
+        return sorted((row for row in rows if row.matched), key=lambda row: -row.score)
 
     def cypher(self, statement: str) -> list[dict[str, Any]]:
         if not statement.startswith("MATCH"):

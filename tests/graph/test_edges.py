@@ -331,3 +331,67 @@ def test_free_cypher_is_guarded_and_bounded(session: Make) -> None:
     assert [c.status for c in answer.tool_calls] == ["ok", "error", "ok"] and not answer.abstained
     results = [m for m in one.deps.generalist("").calls[1]["messages"] if m.type == "tool"]  # type: ignore[attr-defined]
     assert results[0].content.count('"n"') == 6
+
+
+def told(answer: ClarifyAnswer) -> list[str]:
+    return [c.name for c in answer.tool_calls if c.name == "find_conditions"]
+
+
+def test_told_signs_find_their_conditions_before_the_model_speaks(session: Make) -> None:
+    facts = Facts()
+    one = session(good("describe", ""), facts=facts)
+    answer = one.ask("I have an uneven spot of several colours on my skin. What could it be?")
+    assert facts.asked == [("conditions_with", ("uneven", "several colours"))]
+    assert taken(answer, "signs") == ["consult"] and told(answer) == ["find_conditions"]
+    assert answer.tool_calls[0].args["signs"] == ["uneven", "several colours"]
+    assert [s.citations for s in answer.statements][0] == ["mel-defin-1"] and not answer.abstained
+    assert "uneven, several colours: fits melanoma, then melanocytic nevus" in answer.answer
+    assert [e.query for e in answer.evidence] == ["conditions_with", "conditions_with"]
+
+
+def test_what_was_found_is_what_the_next_turn_is_about(session: Make) -> None:
+    facts = Facts()
+    one = session(good("treatment", "melanoma"), facts=facts)
+    one.ask("Which skin condition is uneven, with several colours?", thread="t")
+    answer = one.ask("And how is it treated?", thread="t")
+    assert ("treatment", ("melanoma",)) in facts.asked and not told(answer) and not answer.abstained
+    assert "wide local excision" in answer.answer
+    again = one.ask("Does it keep its several colours on the skin?", thread="t")
+    assert not told(again)  # about what is there already: no new search
+    other = one.ask("Which skin condition is uneven and has several colours?", thread="t")
+    assert told(other) == ["find_conditions"]
+
+
+@pytest.mark.parametrize(
+    ("question", "key"),
+    [
+        ("My skin is itching and dry. What is it?", "too many conditions"),
+        ("My skin is uneven. What is it?", "too many conditions"),
+        ("My skin looks alien and uneven and is itching. What is it?", "fits most of what you told"),
+    ],
+)
+def test_signs_that_say_too_little_end_in_a_refusal_that_asks_for_more(
+    session: Make, question: str, key: str
+) -> None:
+    one = session(always(AIMessage("It is a melanoma.")))
+    answer = one.ask(question)
+    assert answer.abstained and key in answer.abstention_reason and not answer.statements
+    assert taken(answer, "signs") == ["compose"] and told(answer) == ["find_conditions"]
+    assert one.deps.generalist("").calls == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How are several colours of an uneven skin treated?",  # asks for a treatment, not what it is
+        "Has melanoma several colours, and is it uneven?",  # names it
+        "Hello, are you uneven?",
+    ],
+)
+def test_signs_are_not_searched_for_when_something_else_is_asked(session: Make, question: str) -> None:
+    assert not told(session(good()).ask(question))
+
+
+def test_a_picture_goes_to_the_specialist_and_not_to_the_told_signs(session: Make, pic: bytes) -> None:
+    answer = session(good()).ask("It is uneven, with several colours. What is it?", images=[pic])
+    assert names(answer) == ["classify_lesion", "query_knowledge"]

@@ -122,3 +122,25 @@ def test_check_names_the_missing_part(session: Make) -> None:
         session(good(), expert=no_weights).check()
     with pytest.raises(KGUnavailable):
         session(good(), facts=no_graph).check()
+
+
+def test_a_search_for_told_signs_that_fails_is_said_and_nothing_is_claimed(session: Make) -> None:
+    class Breaks(Facts):
+        def conditions(self, signs: Any, sites: Any) -> Any:
+            raise KGUnavailable("the graph went away.", hint="Start it again.")
+
+    one = session(always(AIMessage("It is a melanoma.")), facts=Breaks())
+    answer = one.ask("Which skin condition is uneven, with several colours?")
+    assert answer.abstained and "went away" in answer.abstention_reason and not answer.statements
+    assert [d.value for d in answer.decisions if d.rule == "tool_failed"] == ["find_conditions"]
+
+
+def test_a_graph_that_goes_away_while_the_words_are_read(session: Make) -> None:
+    class Breaks(Facts):
+        def told(self, text: str) -> Any:
+            raise KGUnavailable("the graph went away.", hint="Start it again.")
+
+    answer = session(good("describe", "")).ask("Which skin condition is uneven?")
+    assert not any(d.rule == "graph_unavailable" for d in answer.decisions)
+    answer = session(good("describe", ""), facts=Breaks()).ask("Which skin condition is uneven?")
+    assert answer.abstained and any(d.rule == "graph_unavailable" for d in answer.decisions)

@@ -12,6 +12,7 @@ from clarify.errors import BadInput
 from clarify.graph_schema import guard
 from clarify.graph_schema.build import build_graph, wording
 from clarify.graph_schema.findings import link_finding, polarity
+from clarify.graph_schema.multihop import conditions_with
 from clarify.graph_schema.predicates import state
 from clarify.graph_schema.protocol import ConditionRow, FactRow, JoinedRow, SourceRef
 from clarify.graph_schema.retrieval import UnknownDisease, run_query
@@ -94,6 +95,30 @@ def test_the_condition_that_fits_most_comes_first_with_what_fits_and_what_lacks(
     green = second if second.subject == "green fever" else third
     assert green.missing == ("scaly", "nose") and green.matched == {"itchy": ("green-sign-1",)}
     assert second.score < 1 and kg.query(first.cypher, first.parameters)
+
+
+def test_a_sign_fits_where_the_fact_itself_says_it(kg: BaseStore) -> None:
+    rows = conditions(kg, ["itching at night"])  # both have the sign itching, one at night
+    assert [row.subject for row in rows] == ["green fever"] and rows[0].fact_ids == ("green-sign-1",)
+    assert [row.subject for row in conditions(kg, ["itching"])] == ["green fever", "red fever"]
+
+
+def test_of_equal_scores_that_comes_first_whose_one_sign_says_most(kg: BaseStore) -> None:
+    red = conditions(kg, ["red", "scale", "blue"])[0]
+    assert red.subject == "red fever" and red.score == 1.0
+    rows = conditions(kg, ["silvery", "scale"])
+    assert rows[0].subject == "red fever" and rows[0].matched == {
+        "silvery": ("red-sign-2",),
+        "scale": ("red-sign-2",),
+    }
+
+
+def test_several_sites_count_each(kg: BaseStore) -> None:
+    rows = conditions_with(kg, ["itching"], ["shins", "face"])
+    assert {row.subject: row.score < 1 for row in rows} == {"red fever": True, "green fever": True}
+    assert set(rows[0].matched) | set(rows[1].matched) == {"itching", "shins", "face"}
+    with pytest.raises(BadInput):
+        conditions_with(kg, ["itching"], [f"shin {n}" for n in range(30)])
 
 
 def test_a_sign_that_few_have_says_more(kg: BaseStore) -> None:
