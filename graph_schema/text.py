@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from rapidfuzz.distance import OSA
+
 from .folding import readings
 from .vocabulary import vocabulary
 
@@ -27,33 +29,7 @@ def allowed_edits(word: str) -> int:
 
 def distance(a: str, b: str, limit: int) -> int:
     """Optimal string alignment distance (insert, delete, replace, swap), `limit + 1` when larger."""
-    if a == b:
-        return 0
-    # An edit changes at most two members of the set of letters: most words are told apart without the table.
-    if limit == 0 or abs(len(a) - len(b)) > limit or (_letters(a) ^ _letters(b)).bit_count() > 2 * limit:
-        return limit + 1
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, ca in enumerate(a, 1):
-        row = [i]
-        for j, cb in enumerate(b, 1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (ca != cb))
-            if i > 1 and j > 1 and ca == b[j - 2] and a[i - 2] == cb:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-        before, last = last, row
-    return min(last[-1], limit + 1)
-
-
-@lru_cache(maxsize=65536)
-def _letters(word: str) -> int:
-    """The set of a word's letters as bits; letters that share a bit only make it say less."""
-    bits = 0
-    for c in word:
-        bits |= 1 << ord(c) % 64
-    return bits
+    return OSA.distance(a, b, score_cutoff=limit)
 
 
 def same(a: str, b: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from pydantic_core import to_json
 
 from ...errors import KGQueryError, KGReadOnly, KGSchemaError
 from .. import guard
@@ -22,7 +23,7 @@ _BATCH = 1000
 _MAX_WORDS = 200
 _MAX_CANDIDATES = 300
 _MAX_WORDINGS = 1000
-_as_json = json.JSONEncoder(default=str).encode
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class BaseStore(ABC):
         rows: list[dict[str, Any]] = []
         size = 0
         for raw in raws:
-            row = {key: plain(value) for key, value in raw.items()}
-            size += len(_as_json(row))
+            row = {key: v if type(v) in _SCALARS else plain(v) for key, v in raw.items()}
+            size += len(to_json(row, fallback=str, bytes_mode="base64"))
             if len(rows) >= self.limits.max_rows or size > self.limits.max_bytes:
                 raise KGQueryError(
                     f"the result is larger than {self.limits.max_rows} rows or {self.limits.max_bytes} bytes",
