@@ -45,8 +45,12 @@ def load(path: str | Path) -> tuple[bytes, Image.Image]:
         raise BadImage(f"{path}: {error}", hint=error.hint) from error
 
 
-def walk(paths: Sequence[str]) -> Iterator[str]:
+def walk(paths: Sequence[str], but: Path | None = None) -> Iterator[str]:
     """Yields paths as given, and every file below a folder in name order; hidden ones are passed over.
+
+    Args:
+        paths: Files and folders.
+        but: A folder below one of them that is passed over too: what is written is not read.
 
     Raises:
         BadInput: A folder holds no file.
@@ -57,7 +61,11 @@ def walk(paths: Sequence[str]) -> Iterator[str]:
             continue
         found = False
         for folder, inner, files in os.walk(path):
-            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            inner[:] = sorted(
+                name
+                for name in inner
+                if not name.startswith(".") and not (but and but.resolve() == Path(folder, name).resolve())
+            )
             for name in sorted(files):
                 if not name.startswith("."):
                     found = True

@@ -86,6 +86,17 @@ def show_classification(row: Mapping[str, Any], names: Mapping[str, str]) -> Non
     show_lines([f"{row['path']}   {said}{quality}"])
 
 
+def show_segmentation(row: Mapping[str, Any]) -> None:
+    """Prints one picture's line of `clarify segment`."""
+    if not row["area_fraction"]:
+        show_lines([f"{row['path']}   no lesion found; {row['mask']}"])
+        return
+    wide = f"{row['diameter_px']:.0f} px" + (f" = {mm:.1f} mm" if (mm := row["diameter_mm"]) else "")
+    said = f"{100 * row['area_fraction']:.0f} % of the picture, {wide} wide"
+    said += f"; asymmetry {row['asymmetry']:.2f}, border irregularity {row['border_irregularity']:.2f}"
+    show_lines([f"{row['path']}   {said}; {', '.join(row['colours'])}; {row['mask']}"])
+
+
 def show_facts(rows: Sequence[FactRow]) -> None:
     """Prints fact rows with their sources."""
     for row in rows:

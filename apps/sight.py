@@ -1,14 +1,21 @@
-"""`clarify classify`: the specialist alone, picture by picture."""
+"""`clarify classify` and `clarify segment`: one expert alone, picture by picture."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import BadImage, BadInput
 from .console import Progress, emit, note
 from .pictures import load, walk
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FIELDS = (
     "label", "curie", "confidence", "probabilities", "prediction_set", "in_scope", "scope_score", "quality"
@@ -22,33 +29,79 @@ def classify(
     """Name the most likely of seven kinds of lesion, with calibrated probabilities."""
     from .render import show_classification
 
-    read = failed = 0
     with Progress() as progress:
         specialist = None
-        for path in walk(paths):
-            row: dict[str, Any] = {"path": path}
-            try:
-                _, picture = load(path)
-            except BadImage as error:
-                failed += 1
-                note(f"clarify: {error.line()}")
-                if jsonl:
-                    emit(row | {"error": error.line()})
-                continue
+        for row, picture in _pictures(paths, jsonl):
             if specialist is None:
                 from ..tools.specialist import Specialist
 
                 progress("loading")
                 specialist = Specialist.load()
                 progress.stop()
-            read += 1
             result = specialist.classify(picture)
             row |= {field: getattr(result, field) for field in FIELDS}
             emit(row) if jsonl else show_classification(row, specialist.names)
+
+
+def segment(
+    paths: Annotated[list[str], typer.Argument(help="Pictures or folders of pictures.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for masks and for pictures with the border drawn on them.")
+    ] = Path("masks"),
+    mm_per_px: Annotated[
+        float | None, typer.Option("--mm-per-px", help="Width of a pixel, where known.", min=1e-6)
+    ] = None,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON line per picture.")] = False,
+) -> None:
+    """Mark the lesion and measure it: asymmetry, border, colours, diameter."""
+    from .render import show_segmentation
+
+    out.mkdir(parents=True, exist_ok=True)
+    with Progress() as progress:
+        segmenter = None
+        for row, picture in _pictures(paths, jsonl, out):
+            if segmenter is None:
+                from ..tools.abcd import measure
+                from ..tools.segmenter import Segmenter, mask_image, overlay
+
+                progress("loading")
+                segmenter = Segmenter.load()
+                progress.stop()
+            mask = segmenter.segment(picture)
+            name = _free(out, Path(row["path"]).stem)
+            mask_image(mask).save(out / f"{name}_mask.png")
+            overlay(picture, mask).save(out / f"{name}_overlay.png")
+            row |= {"mask": str(out / f"{name}_mask.png"), **asdict(measure(picture, mask, mm_per_px))}
+            emit(row) if jsonl else show_segmentation(row)
+
+
+def _pictures(
+    paths: Sequence[str], jsonl: bool, but: Path | None = None
+) -> Iterator[tuple[dict[str, Any], Image.Image]]:
+    """Reads pictures one by one; a bad one is said and passed over, only bad ones are an error."""
+    read = failed = 0
+    for path in walk(paths, but):
+        try:
+            _, picture = load(path)
+        except BadImage as error:
+            failed += 1
+            note(f"clarify: {error.line()}")
+            if jsonl:
+                emit({"path": path, "error": error.line()})
+            continue
+        read += 1
+        yield {"path": path}, picture
     if failed and not read:
         raise typer.Exit(BadInput.exit_code)
+
+
+def _free(folder: Path, stem: str) -> str:
+    """A name of which no mask lies in the folder yet: pictures of several folders share names."""
+    names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+    return next(name for name in names if not (folder / f"{name}_mask.png").exists())
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file to the root."""
     app.command()(classify)
+    app.command()(segment)

@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import WeightsMissing
-from ..hashing import file_sha256
+from ..hashing import verified
 from . import calibration
 from .image_quality import quality
 from .scope import ScopeHead, describe
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 FILES = ("model.safetensors", "config.json", "labels.json", "calibration.json", "scope.safetensors")
 DEFAULT = Path(__file__).resolve().parent.parent / "weights" / "specialist"
+HINT = "Restore the folder from the release, or train and export it with clarify.training.specialist."
 
 
 class Classification(BaseModel):
@@ -74,28 +74,6 @@ class Calibration:
     conformal: float
     second_conformal: float
     coverage: float
-
-
-def verified(folder: Path) -> str:
-    """Check every weight file against ``manifest.json``.
-
-    Returns:
-        The SHA-256 of the network's weights.
-
-    Raises:
-        WeightsMissing: A file is absent, or its hash is not the recorded one.
-    """
-    hint = "Restore the folder from the release, or train and export it with clarify.training.specialist."
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        raise WeightsMissing(f"no specialist weights in {folder}.", hint=hint)
-    recorded = json.loads(manifest.read_text())["sha256"]
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise WeightsMissing(f"the specialist's {name} is missing.", hint=hint)
-        if file_sha256(folder / name) != recorded.get(name):
-            raise WeightsMissing(f"the specialist's {name} is not the one that was exported.", hint=hint)
-    return str(recorded["model.safetensors"])
 
 
 def lesion_box(image: Image.Image) -> tuple[int, int, int, int]:
@@ -172,7 +150,7 @@ class Specialist:
             WeightsMissing: A file is absent or changed. Random weights are never used instead.
         """
         folder = DEFAULT if folder is None else folder
-        sha256 = verified(folder)
+        sha256 = verified(folder, FILES, "specialist", HINT)
         model, transform = load_network(folder)
         fitted = json.loads((folder / "calibration.json").read_text())
         fitted["offset"] = tuple(fitted["offset"])

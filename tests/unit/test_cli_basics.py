@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from clarify.apps import cli, console, doctor
 from clarify.errors import BadInput, ClarifyError, KGQueryError, KGUnavailable
 
-COMMANDS = ["ask", "chat", "triage", "classify", "doctor", "kg"]
+COMMANDS = ["ask", "chat", "triage", "classify", "segment", "doctor", "kg"]
 KG_COMMANDS = ["build", "load", "stats", "show", "list", "link", "query", "cypher"]
 
 

@@ -9,13 +9,14 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from clarify.apps import cli
 from clarify.apps.pictures import load, walk
 from clarify.errors import BadImage, BadInput
-from clarify.tools import specialist
+from clarify.tools import segmenter, specialist
 from clarify.tools.specialist import Classification
 
 FIELDS = "path label curie confidence probabilities prediction_set in_scope scope_score quality".split()
@@ -162,3 +163,59 @@ def test_for_people_it_is_a_line_a_picture(
 def test_an_empty_folder_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no file"):
         list(walk([str(tmp_path)]))
+
+
+MEASURES = "path mask area_fraction asymmetry border_irregularity colours diameter_px".split()
+
+
+@pytest.fixture
+def marking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaces the segmenter by one that marks a square of ten pixels, or nothing on a small picture."""
+
+    class Marking:
+        @classmethod
+        def load(cls, folder: Path | None = None) -> Marking:
+            return cls()
+
+        def segment(self, image: Image.Image) -> np.ndarray:
+            mask = np.zeros((image.height, image.width), bool)
+            mask[5:15, 5:15] = image.width > 20
+            return mask
+
+    monkeypatch.setattr(segmenter, "Segmenter", Marking)
+
+
+def test_segment_gives_the_fields_of_the_contract_and_writes_what_it_marked(
+    marking: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["segment", "./a.png", "--out", "found", "--jsonl", "--mm-per-px", "0.1"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert list(row)[: len(MEASURES)] == MEASURES and row["path"] == "./a.png"
+    with Image.open(row["mask"]) as mask:
+        assert mask.size == (40, 30) and np.asarray(mask).astype(bool).sum() == 100
+    assert (tmp_path / "found" / "a_overlay.png").is_file()
+    assert row["area_fraction"] == pytest.approx(100 / 1200) and row["colours"] == ["black"]
+    assert row["diameter_mm"] == pytest.approx(row["diameter_px"] / 10)
+
+
+def test_segment_walks_folders_keeps_every_mask_and_reads_none_of_its_own(
+    marking: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    save(tmp_path / "a.png"), save(tmp_path / "sub" / "a.png"), text(tmp_path / "b.png")
+    Image.new("RGB", (20, 20)).save(tmp_path / "sub" / "small.png")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert cli.run(["segment", ".", "--jsonl"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 8 and sum("error" in row for row in rows) == 2
+    masks = [row["mask"] for row in rows if "mask" in row]
+    assert len(set(masks)) == 6 and all(Path(mask).is_file() for mask in masks)
+    small = next(row for row in rows if row["path"].endswith("small.png"))
+    assert (small["area_fraction"], small["asymmetry"], small["colours"]) == (0.0, None, [])
+    assert cli.run(["segment", "sub"]) == 0
+    out = capsys.readouterr().out
+    assert "no lesion found" in out and "8 % of the picture" in out and "black" in out
+    assert cli.run(["segment", "none.png"]) == 2

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ...hashing import file_sha256
+from ... import hashing
 from ...tools import calibration, specialist
 from ...tools.scope import ScopeHead, describe
 from .calibrate import fit_probabilities, fit_scope, mild, negative_log_likelihood, negatives, prior_offset
@@ -39,11 +39,13 @@ def write_network(checkpoint: Path, folder: Path, which: str) -> None:
         which: ``ema`` or ``model``.
     """
     model = build()
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)[which])
+    saved = torch.load(checkpoint, weights_only=True)
+    model.load_state_dict(saved[which])
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     save_file(state, folder / "model.safetensors")
-    data = {k: ARCHITECTURE[k] for k in ("input_size", "mean", "std", "interpolation", "crop_pct")}
+    data = {k: ARCHITECTURE[k] for k in ("mean", "std", "interpolation", "crop_pct")}
+    data["input_size"] = [3, *saved["size"]]
     config = {
         "architecture": ARCHITECTURE["architecture"], "num_classes": ARCHITECTURE["num_classes"],
         "num_features": int(model.num_features), "model_args": ARCHITECTURE["model_args"],
@@ -122,8 +124,7 @@ def scope_head(reader: Reader, train: Split, val: Split, pictures: int, each: in
 
 def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file that is loaded."""
-    hashes = {name: file_sha256(folder / name) for name in specialist.FILES}
-    (folder / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n")
+    hashing.write_manifest(folder, specialist.FILES)
 
 
 def export(args: argparse.Namespace) -> None:

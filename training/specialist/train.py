@@ -105,7 +105,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(args.seed)
-    size = (ARCHITECTURE["input_size"][1], ARCHITECTURE["input_size"][2])
+    size = (args.height, args.width)
     side, val = load_split(args.data, "train"), load_split(args.data, "val")
     val_images = resize(val.images, size)
     counts = np.bincount(side.labels, minlength=len(LABELS))
@@ -182,6 +182,7 @@ def train(args: argparse.Namespace) -> None:
                 "spent": spent,
                 "started_from": started_from,
                 "seed": args.seed,
+                "size": size,
             },
             last.with_suffix(".tmp"),
         )
@@ -235,6 +236,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
     parser.add_argument("--start", type=Path, help="an export's model.safetensors: one more cycle")
+    parser.add_argument("--height", type=int, default=ARCHITECTURE["input_size"][1])
+    parser.add_argument("--width", type=int, default=ARCHITECTURE["input_size"][2])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit"

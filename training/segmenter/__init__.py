@@ -1,0 +1,1 @@
+"""How the shipped segmenter came to be."""
