@@ -47,6 +47,7 @@ class Finding(BaseModel):
     scope_score: float = 0.0
     probabilities: dict[str, float] = {}
     quality: list[str] = []
+    skin_tone: float | None = Field(None, description="individual typology angle beside the lesion, degrees")
     second_look: bool = False
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from .registry import REGISTRY, ToolCard
 from .render import render_finding
+from .skin_tone import OUTSIDE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,6 +67,7 @@ def as_finding(
         "confidence": float(seen.confidence) if inside else 0.0, "scope_score": float(seen.scope_score),
         "probabilities": {k: float(v) for k, v in seen.probabilities.items()} if inside else {},
         "prediction_set": list(seen.prediction_set) if inside else [], "quality": list(seen.quality),
+        "skin_tone": seen.skin_tone,
     }  # fmt: skip
 
 
@@ -90,14 +92,19 @@ def combine(
     }  # fmt: skip
 
 
+def is_sure(finding: Mapping[str, Any], threshold: float) -> bool:
+    """Whether a finding counts as confident; never on skin of a tone that was not learnt from."""
+    known = OUTSIDE not in finding["quality"]
+    return bool(finding["in_scope"] and known and finding["confidence"] >= threshold)
+
+
 def show(finding: Mapping[str, Any], names: Mapping[str, str], threshold: float) -> str:
     """Renders a finding for the generalist."""
-    sure = finding["in_scope"] and finding["confidence"] >= threshold
     return render_finding(
         finding["image"],
         _Result.model_validate(finding),
         names,
-        sure=sure,
+        sure=is_sure(finding, threshold),
         second_look=finding["second_look"],
     )
 

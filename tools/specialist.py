@@ -16,6 +16,7 @@ from ..hashing import verified
 from . import calibration
 from .image_quality import quality
 from .scope import ScopeHead, describe
+from .skin_tone import outside, typology_angle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ class Classification(BaseModel):
         in_scope: Whether the picture looks like dermoscopy of a skin lesion.
         scope_score: 0 (certainly another kind) to 1.
         quality: Measured reasons to distrust the picture.
+        skin_tone: Individual typology angle of the skin beside the lesion in degrees, where it is seen.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +55,7 @@ class Classification(BaseModel):
     in_scope: bool
     scope_score: float = Field(ge=0, le=1)
     quality: list[str]
+    skin_tone: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Calibration:
         conformal: Probability from which a class is on the shortlist.
         second_conformal: The same for the second look.
         coverage: What the shortlists promise.
+        skin_tone: Lowest and highest typology angle (degrees) of all but one in a hundred training pictures.
     """
 
     temperature: float
@@ -74,6 +78,7 @@ class Calibration:
     conformal: float
     second_conformal: float
     coverage: float
+    skin_tone: tuple[float, float] = (-90.0, 90.0)
 
 
 def lesion_box(image: Image.Image) -> tuple[int, int, int, int]:
@@ -153,7 +158,7 @@ class Specialist:
         sha256 = verified(folder, FILES, "specialist", HINT)
         model, transform = load_network(folder)
         fitted = json.loads((folder / "calibration.json").read_text())
-        fitted["offset"] = tuple(fitted["offset"])
+        fitted |= {name: tuple(fitted[name]) for name in ("offset", "skin_tone") if name in fitted}
         return cls(
             model, transform, json.loads((folder / "labels.json").read_text()),
             Calibration(**fitted), ScopeHead.load(folder / "scope.safetensors"), sha256,
@@ -179,11 +184,12 @@ class Specialist:
         with self._lock:
             logits, features = self.logits_and_features(seen)
         score = float(self.scope.score(np.concatenate([features[0], describe(seen[0])])))
-        reasons = quality(image)
+        tone = typology_angle(seen[0], lesion_box(seen[0]))
+        reasons = quality(image) + outside(tone, self.fitted.skin_tone)
         if score < self.scope.threshold:
             return Classification(
                 label=None, curie=None, curies=[], confidence=0.0, probabilities={}, prediction_set=[],
-                in_scope=False, scope_score=score, quality=reasons,
+                in_scope=False, scope_score=score, quality=reasons, skin_tone=tone,
             )  # fmt: skip
         shares = calibration.probabilities(logits.mean(0), temperature, self.fitted.offset)
         order = calibration.shortlist(shares, conformal)
@@ -193,6 +199,7 @@ class Specialist:
             confidence=float(shares[order[0]]),
             probabilities={name: float(p) for name, p in zip(self.labels, shares, strict=True)},
             prediction_set=[self.labels[k] for k in order], in_scope=True, scope_score=score, quality=reasons,
+            skin_tone=tone,
         )  # fmt: skip
 
 

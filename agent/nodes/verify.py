@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage
 
 from ...errors import ClarifyError
 from ...graph_schema.protocol import FactRow
+from ...tools.classify import is_sure
 from ..answer import Finding, Statement
 from ..compose import assemble, citation
 from ..deps import Env
@@ -60,7 +61,7 @@ def judge(state: State, env: Env) -> dict[str, Any]:
     found = latest_findings(state)
     findings = {citation(image): Finding.model_validate(entry) for image, entry in found.items()}
     threshold = env.context.confidence_threshold
-    sure = {citation(image): f["in_scope"] and f["confidence"] >= threshold for image, f in found.items()}
+    sure = {citation(image): is_sure(f, threshold) for image, f in found.items()}
     lexicon, whole = _lexicon(env)
     result = review(state["work"].get("draft", ""), rows, findings, lexicon, sure=sure)
     if not whole and state["work"]["kind"] == MEDICAL:

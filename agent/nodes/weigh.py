@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...tools.classify import is_sure
+from ...tools.skin_tone import OUTSIDE
 from ..deps import Env
 from ..routing import next_after_weigh
 from ..state import State, Work, decision, latest_findings
@@ -42,7 +44,7 @@ def verdict(finding: dict[str, Any], threshold: float) -> str:
     """`sure`, `unsure` or `out_of_scope`."""
     if not finding["in_scope"]:
         return "out_of_scope"
-    return "sure" if finding["confidence"] >= threshold else "unsure"
+    return "sure" if is_sure(finding, threshold) else "unsure"
 
 
 def _open_labels(finding: dict[str, Any], said: str) -> list[str]:
@@ -54,10 +56,10 @@ def _decide(work: Work, finding: dict[str, Any], threshold: float, taken: str) -
         return decision(
             work, "scope", taken, value=finding["scope_score"], reason=f"{finding['image']} is out of scope"
         )
-    sure = finding["confidence"] >= threshold
+    under, unlearnt = finding["confidence"] < threshold, OUTSIDE in finding["quality"]
     share, limit = f"{100 * finding['confidence']:.0f} %", f"{100 * threshold:.0f} %"
     head = "after a second look " if finding["second_look"] else "confidence "
-    reason = f"{head}{share}" + ("" if sure else f", under {limit}")
+    reason = f"{head}{share}" + (f", under {limit}" if under else f", but {OUTSIDE}" if unlearnt else "")
     return decision(
         work, "confidence", taken, value=finding["confidence"], threshold=threshold, reason=reason
     )

@@ -24,6 +24,7 @@ from clarify.tests.graph.scripted import (
     seen,
     this_turn,
 )
+from clarify.tools.skin_tone import OUTSIDE as OUTSIDE_TONE
 
 Make = Callable[..., Session]
 
@@ -62,6 +63,17 @@ def test_unsure_picture_gets_a_second_look_then_the_differential(session: Make, 
         "differs from melanoma",
     }
     assert [c.name for c in answer.differential][:2] == ["melanoma", "melanocytic nevus"]
+
+
+def test_a_sure_label_on_skin_of_an_unlearnt_tone_is_looked_at_again_and_told_apart(
+    session: Make, pic: bytes
+) -> None:
+    seen_so = seen({"mel": 0.93, "nv": 0.05, "bkl": 0.02}, quality=[OUTSIDE_TONE])
+    expert = Expert(seen_so, seen_so)
+    answer = session(good("describe"), expert=expert).ask("What is this?", images=[pic])
+    assert expert.looks == ["first", "second"] and answer.findings[0].quality == [OUTSIDE_TONE]
+    assert [d.reason for d in answer.decisions if d.rule == "confidence"][0].endswith(f"but {OUTSIDE_TONE}")
+    assert "this is not sure" in answer.answer and OUTSIDE_TONE in answer.answer
 
 
 def test_second_look_that_makes_it_sure_is_averaged(session: Make, pic: bytes) -> None:

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from ... import hashing
 from ...tools import calibration, specialist
 from ...tools.scope import ScopeHead, describe
+from ...tools.skin_tone import typology_angle
 from .calibrate import fit_probabilities, fit_scope, mild, negative_log_likelihood, negatives, prior_offset
 from .card import write_card
 from .data import LABELS, Split, load_split
@@ -122,6 +123,14 @@ def scope_head(reader: Reader, train: Split, val: Split, pictures: int, each: in
     return fit_scope(inside, outside, held)
 
 
+def tone_range(side: Split) -> tuple[float, float]:
+    """Typology angles between which all but one in a hundred pictures of a side lie, in degrees."""
+    images = [Image.fromarray(pixels) for pixels in side.images]
+    angles = [typology_angle(image, specialist.lesion_box(image)) for image in images]
+    low, high = np.quantile([angle for angle in angles if angle is not None], [0.005, 0.995])
+    return float(low), float(high)
+
+
 def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file that is loaded."""
     hashing.write_manifest(folder, specialist.FILES)
@@ -144,6 +153,7 @@ def export(args: argparse.Namespace) -> None:
     counts = np.bincount(train.labels, minlength=len(LABELS))
     power = choose_power(first, val.labels, counts) if args.power is None else args.power
     fitted: dict[str, Any] = fit_probabilities(first, second, val.labels, prior_offset(counts, power))
+    fitted["skin_tone"] = tone_range(train)
     (folder / "calibration.json").write_text(json.dumps(fitted, indent=2) + "\n")
     scope_head(reader, train, val, args.pictures, args.negatives, args.seed).save(
         folder / "scope.safetensors"
