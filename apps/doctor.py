@@ -143,6 +143,7 @@ CHECKS: tuple[tuple[str, Callable[[], Part]], ...] = (
     ("settings", check_settings),
     ("home", check_home),
     ("specialist", check_specialist),
+    ("segmenter", check_segmenter),
     ("generalist nano", check_generalist),
     ("graph", check_graph),
     ("gpu", check_gpu),

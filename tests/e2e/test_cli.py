@@ -55,7 +55,8 @@ def assert_grounded(answer: ClarifyAnswer) -> None:
 
 def test_doctor_finds_every_part(clarify_cli: Any) -> None:
     parts = json.loads(clarify_cli("doctor", "--json").stdout)
-    assert {"specialist", "generalist nano", "graph", "gpu", "settings"} <= {part["name"] for part in parts}
+    wanted = {"specialist", "segmenter", "generalist nano", "graph", "gpu", "settings"}
+    assert wanted <= {part["name"] for part in parts}
     assert all(part["ok"] for part in parts)
 
 
@@ -69,6 +70,16 @@ def test_classify_walks_the_examples(clarify_cli: Any) -> None:
     assert sure["in_scope"] and sure["confidence"] >= 0.8 > unsure["confidence"] and unsure["in_scope"]
     assert abs(sum(sure["probabilities"].values()) - 1) < 1e-4 and len(sure["probabilities"]) == 7
     assert (outside["in_scope"], outside["label"], outside["probabilities"]) == (False, None, {})
+
+
+def test_segment_marks_and_measures_the_example_lesions(clarify_cli: Any, home: Path) -> None:
+    pictures = [str(EXAMPLES / f"{name}.png") for name in ("sure", "unsure")]
+    done = clarify_cli("segment", *pictures, "--out", str(home / "masks"), "--jsonl")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["path"] for row in rows] == pictures and all(Path(row["mask"]).is_file() for row in rows)
+    for row in rows:
+        assert 0.02 < row["area_fraction"] < 0.8 and 0 <= row["asymmetry"] < 0.6
+        assert 0.9 < row["border_irregularity"] < 6 and row["colours"] and row["diameter_px"] > 10
 
 
 def test_a_sure_picture_gets_a_cited_answer(clarify_cli: Any) -> None:
