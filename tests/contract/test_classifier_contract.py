@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from clarify.agent.context import Context
 from clarify.errors import WeightsMissing
 from clarify.tools.scope import describe
+from clarify.tools.skin_tone import OUTSIDE
 from clarify.tools.specialist import DEFAULT, FILES, Classification, Specialist
 from clarify.training.specialist.calibrate import fit_probabilities, fit_scope
 from clarify.training.specialist.export import Reader, write_manifest
@@ -170,3 +171,14 @@ def test_shipped_files_are_small_and_name_their_licence():
     assert (DEFAULT / "model.safetensors").stat().st_size <= 9_000_000
     card = (DEFAULT / "MODEL_CARD.md").read_text()
     assert "cc-by-nc-4.0" in card and Specialist.load().sha256 in card
+
+
+def test_skin_darker_than_any_that_was_learnt_from_is_said():
+    expert = Specialist.load()
+    low, high = expert.fitted.skin_tone
+    assert -60 < low < 30 < high
+    image = next(image for image in LESIONS if expert.classify(image).skin_tone is not None)
+    dark = Image.fromarray((np.asarray(image) * np.array([0.30, 0.22, 0.15])).astype(np.uint8))
+    assert OUTSIDE not in expert.classify(image).quality
+    found = expert.classify(dark)
+    assert found.skin_tone < low and OUTSIDE in found.quality
