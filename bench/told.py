@@ -2,7 +2,8 @@
 
 Usage: `python -m clarify.bench.told [--seen] [--show]`. The cases (`told.toml`) are descriptions in lay
 words, each with the conditions that a dermatologist would name first, and questions that tell too little.
-Those held out were not looked at while the rules were written, those `--seen` were. Beside ours stands the
+Those held out were not looked at while the rules of reading and ranking were written (only once for the
+rule when a search is asked for, which is not measured here), those `--seen` were. Beside ours stands the
 plain rule: the conditions with most of the told signs, however common these are, and never silence.
 """
 
