@@ -1,13 +1,9 @@
-"""Hashes of files, and weights that are checked against the hashes they were written with."""
+"""Hashes of files."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
 from pathlib import Path
-
-from .errors import WeightsMissing
 
 
 def file_sha256(path: Path) -> str:
@@ -18,36 +14,3 @@ def file_sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_manifest(folder: Path, files: Sequence[str]) -> None:
-    """Records the SHA-256 of every file that is loaded in ``manifest.json``."""
-    hashes = {name: file_sha256(folder / name) for name in files}
-    (folder / "manifest.json").write_text(json.dumps({"sha256": hashes}, indent=2) + "\n", encoding="utf-8")
-
-
-def verified(folder: Path, files: Sequence[str], what: str, hint: str) -> str:
-    """Checks every weight file against ``manifest.json``.
-
-    Args:
-        folder: Where the files lie.
-        files: Their names, the network's weights first.
-        what: Whose they are, for messages.
-        hint: What to do when one is wrong.
-
-    Returns:
-        The SHA-256 of the network's weights.
-
-    Raises:
-        WeightsMissing: A file is absent, or its hash is not the recorded one.
-    """
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        raise WeightsMissing(f"no {what} weights in {folder}.", hint=hint)
-    recorded = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
-    for name in files:
-        if not (folder / name).is_file():
-            raise WeightsMissing(f"the {what}'s {name} is missing.", hint=hint)
-        if file_sha256(folder / name) != recorded.get(name):
-            raise WeightsMissing(f"the {what}'s {name} is not the one that was exported.", hint=hint)
-    return str(recorded[files[0]])

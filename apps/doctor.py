@@ -80,8 +80,8 @@ def check_home() -> Part:
 
 def check_specialist() -> Part:
     """The classifier's files have the recorded SHA-256."""
-    from ..hashing import verified
     from ..tools.specialist import DEFAULT, FILES, HINT
+    from ..tools.weights import verified
 
     found = verified(DEFAULT, FILES, "specialist", HINT)
     return Part("specialist", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
@@ -89,8 +89,8 @@ def check_specialist() -> Part:
 
 def check_segmenter() -> Part:
     """The segmentation network's files have the recorded SHA-256."""
-    from ..hashing import verified
     from ..tools.segmenter import DEFAULT, FILES, HINT
+    from ..tools.weights import verified
 
     found = verified(DEFAULT, FILES, "segmenter", HINT)
     return Part("segmenter", True, f"{_megabytes(DEFAULT)}, sha256 {found}")

@@ -25,7 +25,7 @@ from ..graph_schema.paths import load_query
 from ..graph_schema.protocol import KnowledgeGraph
 from ..graph_schema.stores import open_graph
 from . import linking_cases as cases
-from .intervals import wilson
+from .intervals import share
 from .linking_cases import Mention, Names
 from .minilm import nearest_names
 
@@ -54,12 +54,6 @@ def stored_names(kg: KnowledgeGraph, data: Path) -> Names:
     curies = {curie for curie, _ in listed}
     mapped = {b for a, b, _ in cases.mondo_labels(data) if a in curies}
     return Names(listed, frozenset(curies | mapped))
-
-
-def share(hits: int, n: int) -> str:
-    """A share with its 95 % Wilson interval, for print."""
-    low, high = wilson(hits, n)
-    return f"{100 * hits / n:5.1f} % [{100 * low:4.1f}, {100 * high:5.1f}]" if n else "-"
 
 
 def measure(method: Method, mentions: Sequence[Mention]) -> list[tuple[Mention, list[str]]]:

@@ -21,7 +21,7 @@ from ..graph_schema.protocol import ConditionRow, KnowledgeGraph
 from ..graph_schema.stores import open_graph
 from ..graph_schema.told import find_told
 from ..tools.conditions import MOST, fitting
-from .intervals import wilson
+from .intervals import share
 
 CASES = Path(__file__).with_name("told.toml")
 
@@ -60,11 +60,6 @@ def measure(kg: KnowledgeGraph, cases: dict[str, Any], *, show: bool = False) ->
     return counts
 
 
-def _share(hits: int, n: int) -> str:
-    low, high = wilson(hits, n)
-    return f"{hits}/{n} = {100 * hits / max(1, n):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-
-
 def main() -> None:
     """Prints the shares with their 95 % Wilson intervals."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -80,12 +75,10 @@ def main() -> None:
     for name in ("ours", "plain"):
         seen = counts[name]
         n, answered = seen.total(), seen.total() - seen["silent"]
-        print(f"{name}: answered {_share(answered, n)}")
-        print(f"  of these the right condition first {_share(seen['first'], answered)}")
-        print(f"  of these the right condition among them {_share(seen['first'] + seen['among'], answered)}")
-    print(
-        f"told too little and yet answered: {_share(counts['nothing']['shown'], counts['nothing'].total())}"
-    )
+        print(f"{name}: answered {share(answered, n)}, n = {n}")
+        print(f"  of these, n = {answered}, the right condition first {share(seen['first'], answered)}")
+        print(f"  of these the right condition among them {share(seen['first'] + seen['among'], answered)}")
+    print(f"told too little and yet answered: {share(counts['nothing']['shown'], counts['nothing'].total())}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..hashing import verified
+from .weights import load_float, verified
 
 if TYPE_CHECKING:
     import torch
@@ -46,14 +46,11 @@ class Segmenter:
         Raises:
             WeightsMissing: A file is absent or changed.
         """
-        from safetensors.torch import load_file
-
         folder = DEFAULT if folder is None else folder
         sha256 = verified(folder, FILES, "segmenter", HINT)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = build(config)
-        state = load_file(folder / "model.safetensors")
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        load_float(model, folder / "model.safetensors")
         return cls(model, config, sha256)
 
     def segment(self, image: Image.Image) -> Mask:

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..hashing import verified
 from . import calibration
 from .image_quality import quality
 from .scope import ScopeHead, describe
 from .skin_tone import outside, typology_angle
+from .weights import load_float, verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -226,7 +226,6 @@ def load_network(folder: Path) -> tuple[torch.nn.Module, Callable[[Image.Image],
     """A timm model from ``config.json`` and ``model.safetensors`` in float32, and its preprocessing."""
     import timm
     import torch
-    from safetensors.torch import load_file
     from timm.data.config import resolve_data_config
     from timm.data.transforms_factory import create_transform
 
@@ -237,8 +236,7 @@ def load_network(folder: Path) -> tuple[torch.nn.Module, Callable[[Image.Image],
         num_classes=config["num_classes"],
         **config.get("model_args", {}),
     )
-    state = load_file(folder / "model.safetensors")
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    load_float(model, folder / "model.safetensors")
     settings: Any = resolve_data_config  # timm carries no types
     data = settings(pretrained_cfg=config["pretrained_cfg"])
     transform: Callable[[Image.Image], torch.Tensor] = create_transform(**data, is_training=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..specialist.data import affine, colour_jitter, load_split
+from ..specialist.data import colour_jitter, load_split, random_affine
 
 
 def load_pairs(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -51,13 +50,5 @@ def augment(
     """
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
     both = torch.cat([images, torch.from_numpy(masks)[:, None].float()], 1)
-    uniform = torch.rand(len(both), 5, generator=generator)
-    both = affine(
-        both,
-        angle=uniform[:, 0] * 2 * math.pi,
-        scale=torch.exp((2 * uniform[:, 1] - 0.9) * 0.35),
-        flip=(uniform[:, 2] < 0.5).float() * 2 - 1,
-        shift=(uniform[:, 3:5] * 2 - 1) * 0.2,
-        size=size,
-    )
+    both = random_affine(both, size, generator, zoom=(0.9, 0.35), shift=0.2)
     return colour_jitter(both[:, :3], generator, 1.3), both[:, 3:]

@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...hashing import write_manifest
 from ...tools.segmenter import DEFAULT, FILES, Segmenter, build, prepare
+from ...tools.weights import save_half, write_manifest
 from ..specialist.train import one_cycle, parameter_groups
 from .data import augment, load_pairs
 
@@ -112,8 +111,7 @@ def train(args: argparse.Namespace) -> nn.Module:
 def export(model: nn.Module, folder: Path) -> None:
     """Writes the network in half precision, its configuration and their hashes."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
+    save_half(model, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
     write_manifest(folder, FILES)
 

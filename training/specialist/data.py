@@ -85,6 +85,29 @@ def affine(
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
+def random_affine(
+    images: Tensor, size: tuple[int, int], generator: torch.Generator, zoom: tuple[float, float], shift: float
+) -> Tensor:
+    """Any rotation and flip, some zoom and shift, each picture its own.
+
+    Args:
+        images: float (n, c, h, w).
+        size: (height, width) to return.
+        generator: source of chance.
+        zoom: (least, width): the logarithm of the scale is drawn from (2 u - least) * width, u in 0..1.
+        shift: largest, in fractions of half the frame.
+    """
+    uniform = torch.rand(len(images), 5, generator=generator)
+    return affine(
+        images,
+        angle=uniform[:, 0] * 2 * math.pi,
+        scale=torch.exp((2 * uniform[:, 1] - zoom[0]) * zoom[1]),
+        flip=(uniform[:, 2] < 0.5).float() * 2 - 1,
+        shift=(uniform[:, 3:5] * 2 - 1) * shift,
+        size=size,
+    )
+
+
 def colour_jitter(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Brightness, contrast, saturation and white balance, each picture its own.
 
@@ -137,16 +160,7 @@ def augment(pixels: np.ndarray, size: tuple[int, int], generator: torch.Generato
         float (n, 3, height, width) in 0..1.
     """
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-    n = images.shape[0]
-    uniform = torch.rand(n, 5, generator=generator)
-    images = affine(
-        images,
-        angle=uniform[:, 0] * 2 * math.pi,
-        scale=torch.exp((2 * uniform[:, 1] - 0.75) * 0.3),
-        flip=(uniform[:, 2] < 0.5).float() * 2 - 1,
-        shift=(uniform[:, 3:5] * 2 - 1) * 0.08,
-        size=size,
-    )
+    images = random_affine(images, size, generator, zoom=(0.75, 0.3), shift=0.08)
     return erase(colour_jitter(images, generator), generator)
 
 

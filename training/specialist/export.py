@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
-from ... import hashing
-from ...tools import calibration, specialist
+from ...tools import calibration, specialist, weights
 from ...tools.scope import ScopeHead, describe
 from ...tools.skin_tone import typology_angle
 from .calibrate import fit_probabilities, fit_scope, mild, negative_log_likelihood, negatives, prior_offset
@@ -43,8 +41,7 @@ def write_network(checkpoint: Path, folder: Path, which: str) -> None:
     saved = torch.load(checkpoint, weights_only=True)
     model.load_state_dict(saved[which])
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
+    weights.save_half(model, folder / "model.safetensors")
     data = {k: ARCHITECTURE[k] for k in ("mean", "std", "interpolation", "crop_pct")}
     data["input_size"] = [3, *saved["size"]]
     config = {
@@ -133,7 +130,7 @@ def tone_range(side: Split) -> tuple[float, float]:
 
 def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file that is loaded."""
-    hashing.write_manifest(folder, specialist.FILES)
+    weights.write_manifest(folder, specialist.FILES)
 
 
 def export(args: argparse.Namespace) -> None:
