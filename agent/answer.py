@@ -49,6 +49,7 @@ class Finding(BaseModel):
     quality: list[str] = []
     skin_tone: float | None = Field(None, description="individual typology angle beside the lesion, degrees")
     second_look: bool = False
+    refined_by: dict[str, float | str] = Field({}, description="age, sex and site that were used, where known")
 
 
 class Candidate(BaseModel):

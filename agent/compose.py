@@ -233,6 +233,7 @@ def _likely(finding: Finding, names: Mapping[str, str], *, alone: bool) -> str:
     shares = " · ".join(f"{names.get(label, label)} {100 * p:.0f} %" for label, p in ranked)
     count = len(finding.prediction_set)
     listed = "shortlist: the first alone" if count == 1 else f"shortlist: the first {count}"
+    listed += f"; with {' and '.join(finding.refined_by)}" if finding.refined_by else ""
     return f"Most likely   {'' if alone else finding.image + ': '}{shares}   ({listed})"
 
 

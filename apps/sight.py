@@ -12,6 +12,7 @@ import typer
 
 from ..errors import BadImage, BadInput
 from .console import Progress, emit, note
+from .patient import Age, Sex, Site, patient_of
 from .pictures import load, walk
 
 if TYPE_CHECKING:
@@ -24,11 +25,15 @@ FIELDS = (
 
 def classify(
     paths: Annotated[list[str], typer.Argument(help="Pictures or folders of pictures.")],
+    age: Age = None,
+    sex: Sex = None,
+    site: Site = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON line per picture.")] = False,
 ) -> None:
     """Name the most likely of seven kinds of lesion, with calibrated probabilities."""
     from .render import show_classification
 
+    patient = patient_of(age, sex, site)
     with Progress() as progress:
         specialist = None
         for row, picture in _pictures(paths, jsonl):
@@ -38,8 +43,8 @@ def classify(
                 progress("loading")
                 specialist = Specialist.load()
                 progress.stop()
-            result = specialist.classify(picture)
-            row |= {field: getattr(result, field) for field in FIELDS}
+            result = specialist.classify(picture, patient)
+            row |= {field: getattr(result, field) for field in (*FIELDS, *(["refined_by"] if patient else []))}
             emit(row) if jsonl else show_classification(row, specialist.names)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import BadInput, ClarifyError, Unavailable
 from .console import Progress, answer_texts, check, decoded, emit, note, required
+from .patient import Age, Sex, Site, patient_of
 from .pictures import load
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def ready(paths: list[str] | None) -> list[bytes]:
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads one per line from stdin.")],
     image: Images = None,
+    age: Age = None,
+    sex: Sex = None,
+    site: Site = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole answer as one JSON document.")
     ] = False,
@@ -60,7 +64,7 @@ def ask(
     from .render import show_answer, show_trace
 
     check(question, "question")
-    pictures = ready(image)
+    pictures, patient = ready(image), patient_of(age, sex, site)
     with Progress() as progress:
         session: list[Session] = []
 
@@ -68,7 +72,9 @@ def ask(
             if not session:
                 progress("loading")
                 session.append(open_session(profile, kept=thread is not None))
-            answer = session[0].ask(text, images=pictures, thread=thread, on_event=progress)
+            answer = session[0].ask(
+                text, images=pictures, thread=thread, patient=patient, on_event=progress
+            )
             progress.stop()
             if trace and (as_json or question == "-"):
                 show_trace(answer, stderr=True)

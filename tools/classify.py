@@ -34,11 +34,14 @@ class SpecialistLike(Protocol):
     curies: dict[str, list[str]]
     sha256: str
 
-    def classify(self, image: Image.Image) -> Classification:
-        """Classifies an RGB picture."""
+    def classify(self, image: Image.Image, patient: Mapping[str, Any] | None = None) -> Classification:
+        """Classifies an RGB picture, with what is known of the patient."""
 
-    def second_look(self, image: Image.Image) -> Classification:
+    def second_look(self, image: Image.Image, patient: Mapping[str, Any] | None = None) -> Classification:
         """Classifies it again from more views."""
+
+    def known(self, patient: Mapping[str, Any] | None) -> dict[str, float | str]:
+        """What of a patient's context it uses."""
 
 
 class _Result(BaseModel):
@@ -67,7 +70,7 @@ def as_finding(
         "confidence": float(seen.confidence) if inside else 0.0, "scope_score": float(seen.scope_score),
         "probabilities": {k: float(v) for k, v in seen.probabilities.items()} if inside else {},
         "prediction_set": list(seen.prediction_set) if inside else [], "quality": list(seen.quality),
-        "skin_tone": seen.skin_tone,
+        "skin_tone": seen.skin_tone, "refined_by": dict(seen.refined_by) if inside else {},
     }  # fmt: skip
 
 
@@ -117,6 +120,7 @@ def classify_tool(
     pictures: Sequence[str],
     threshold: float,
     scope: float | None = None,
+    patient: Mapping[str, Any] | None = None,
 ) -> BaseTool:
     """Makes the tool for one turn.
 
@@ -126,6 +130,7 @@ def classify_tool(
         pictures: Ids the model may name; a grammar can enumerate them.
         threshold: Confidence from which a finding is shown as sure.
         scope: See `as_finding`.
+        patient: Age, sex and site, where known.
 
     Returns:
         A tool whose artifact is `{"finding": ...}` in plain values.
@@ -142,7 +147,7 @@ def classify_tool(
 
     def run(image: str, second_look: bool = False) -> tuple[str, dict[str, Any]]:
         expert, pixels = specialist(), open_image(image)
-        seen = expert.second_look(pixels) if second_look else expert.classify(pixels)
+        seen = (expert.second_look if second_look else expert.classify)(pixels, patient)
         finding = as_finding(image, seen, second_look=second_look, scope=scope)
         return show(finding, expert.names, threshold), {"finding": finding}
 

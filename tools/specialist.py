@@ -6,7 +6,7 @@ import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import calibration
 from .image_quality import quality
+from .patient_prior import Known, PatientPrior
 from .scope import ScopeHead, describe
 from .skin_tone import outside, typology_angle
 from .weights import load_float, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
@@ -42,6 +43,7 @@ class Classification(BaseModel):
         scope_score: 0 (certainly another kind) to 1.
         quality: Measured reasons to distrust the picture.
         skin_tone: Individual typology angle of the skin beside the lesion in degrees, where it is seen.
+        refined_by: What was known of the patient and used: any of ``age``, ``sex``, ``site``, with its value.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +58,15 @@ class Classification(BaseModel):
     scope_score: float = Field(ge=0, le=1)
     quality: list[str]
     skin_tone: float | None = None
+    refined_by: Known = {}
+
+
+class Limits(NamedTuple):
+    """Temperature and shortlist limits of one look, without and with what is known of the patient."""
+
+    temperature: float
+    conformal: float
+    refined: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,9 @@ class Calibration:
         offset: One number per class, added to the scaled logits.
         conformal: Probability from which a class is on the shortlist.
         second_conformal: The same for the second look.
+        patient: What age, sex and site say, or None.
+        refined_conformal: `conformal` where something of the patient is known.
+        second_refined_conformal: The same for the second look.
         coverage: What the shortlists promise.
         skin_tone: Lowest and highest typology angle (degrees) of all but one in a hundred training pictures.
     """
@@ -79,6 +93,15 @@ class Calibration:
     second_conformal: float
     coverage: float
     skin_tone: tuple[float, float] = (-90.0, 90.0)
+    patient: PatientPrior | None = None
+    refined_conformal: float = 0.0
+    second_refined_conformal: float = 0.0
+
+    def limits(self, *, second: bool) -> Limits:
+        """What one of the two looks is judged by."""
+        if second:
+            return Limits(self.second_temperature, self.second_conformal, self.second_refined_conformal)
+        return Limits(self.temperature, self.conformal, self.refined_conformal)
 
 
 def lesion_box(image: Image.Image) -> tuple[int, int, int, int]:
@@ -159,6 +182,8 @@ class Specialist:
         model, transform = load_network(folder)
         fitted = json.loads((folder / "calibration.json").read_text())
         fitted |= {name: tuple(fitted[name]) for name in ("offset", "skin_tone") if name in fitted}
+        if "patient" in fitted:
+            fitted["patient"] = PatientPrior.model_validate(fitted["patient"])
         return cls(
             model, transform, json.loads((folder / "labels.json").read_text()),
             Calibration(**fitted), ScopeHead.load(folder / "scope.safetensors"), sha256,
@@ -168,18 +193,25 @@ class Specialist:
         """Raw outputs, one row per picture as given: logits (n, classes), pooled features (n, f)."""
         return run_network(self._model, [self._transform(image) for image in images])
 
-    def classify(self, image: Image.Image) -> Classification:
-        """Classify one RGB picture of any size from its four mirror images."""
-        return self._judge(image, views(image), self.fitted.temperature, self.fitted.conformal)
+    def classify(self, image: Image.Image, patient: Mapping[str, Any] | None = None) -> Classification:
+        """Classify one RGB picture of any size from its four mirror images.
 
-    def second_look(self, image: Image.Image) -> Classification:
+        Args:
+            image: RGB.
+            patient: ``age`` in years, ``sex``, ``site``, where known; they refine the probabilities.
+        """
+        return self._judge(image, views(image), self.fitted.limits(second=False), patient)
+
+    def second_look(self, image: Image.Image, patient: Mapping[str, Any] | None = None) -> Classification:
         """Classify again, with the mirror images of a crop around the lesion beside those of the frame."""
-        return self._judge(
-            image, second_views(image), self.fitted.second_temperature, self.fitted.second_conformal
-        )
+        return self._judge(image, second_views(image), self.fitted.limits(second=True), patient)
+
+    def known(self, patient: Mapping[str, Any] | None) -> Known:
+        """What of a patient's context refines a classification."""
+        return self.fitted.patient.known(patient) if self.fitted.patient else {}
 
     def _judge(
-        self, image: Image.Image, seen: list[Image.Image], temperature: float, conformal: float
+        self, image: Image.Image, seen: list[Image.Image], limits: Limits, patient: Mapping[str, Any] | None
     ) -> Classification:
         with self._lock:
             logits, features = self.logits_and_features(seen)
@@ -191,15 +223,18 @@ class Specialist:
                 label=None, curie=None, curies=[], confidence=0.0, probabilities={}, prediction_set=[],
                 in_scope=False, scope_score=score, quality=reasons, skin_tone=tone,
             )  # fmt: skip
-        shares = calibration.probabilities(logits.mean(0), temperature, self.fitted.offset)
-        order = calibration.shortlist(shares, conformal)
+        known, offset = self.known(patient), np.asarray(self.fitted.offset)
+        if self.fitted.patient:
+            offset = offset + self.fitted.patient.shift(known)
+        shares = calibration.probabilities(logits.mean(0), limits.temperature, offset)
+        order = calibration.shortlist(shares, limits.refined if known else limits.conformal)
         label = self.labels[order[0]]
         return Classification(
             label=label, curie=self.curies[label][0], curies=self.curies[label],
             confidence=float(shares[order[0]]),
             probabilities={name: float(p) for name, p in zip(self.labels, shares, strict=True)},
             prediction_set=[self.labels[k] for k in order], in_scope=True, scope_score=score, quality=reasons,
-            skin_tone=tone,
+            skin_tone=tone, refined_by=known,
         )  # fmt: skip
 
 

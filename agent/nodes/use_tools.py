@@ -53,6 +53,7 @@ def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
         classify.NAME: {
             "specialist": deps.specialist, "open_image": open_image, "pictures": names,
             "threshold": context.confidence_threshold, "scope": context.scope_threshold,
+            "patient": state.get("patient"),
         },
         knowledge.NAME: {
             "knowledge": deps.knowledge, "max_rows": context.max_rows,
@@ -116,8 +117,9 @@ def _remembered(state: State, env: Env, call: Mapping[str, Any]) -> ToolMessage 
     content, artifact = "", {}
     finding = latest_findings(state).get(str(args.get("image")))
     if call["name"] == classify.NAME and finding and not args.get("second_look"):
-        names = env.deps.specialist().names
-        content = classify.show(finding, names, env.context.confidence_threshold)
+        expert = env.deps.specialist()
+        if finding["refined_by"] == expert.known(state.get("patient")) or not finding["in_scope"]:
+            content = classify.show(finding, expert.names, env.context.confidence_threshold)
     elif call["name"] == knowledge.NAME and (fetched := _fetched(state, args)):
         rows = [FactRow.model_validate(r) for r in state["evidence"] if r["fact_id"] in fetched["fact_ids"]]
         plain = [row.model_dump(mode="json") for row in rows]

@@ -26,6 +26,9 @@ def weigh(state: State, env: Env) -> dict[str, Any]:
             for label in _open_labels(finding, verdicts[image]):
                 subjects += expert.curies.get(label, [])
                 topics.append(expert.names.get(label, label))
+        if known := finding["refined_by"]:
+            reason = f"{image}: with {', '.join(f'{name} {value}' for name, value in known.items())}"
+            notes.append(decision(work, "patient", "refined", value=image, reason=reason))
         if finding["quality"]:
             reason = f"{image}: {', '.join(finding['quality'])}"
             notes.append(decision(work, "quality", "say so", value=image, reason=reason))

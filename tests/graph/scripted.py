@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -144,21 +144,23 @@ class Expert:
         self.first, self.second = first, second
         self.looks: list[str] = []
 
-    def classify(self, image: Any) -> Classification:
+    def classify(self, image: Any, patient: Mapping[str, Any] | None = None) -> Classification:
         self.looks.append("first")
-        return self._give(self.first)
+        return self._give(self.first, patient)
 
-    def second_look(self, image: Any) -> Classification:
+    def second_look(self, image: Any, patient: Mapping[str, Any] | None = None) -> Classification:
         self.looks.append("second")
-        return self._give(self.second)
+        return self._give(self.second, patient)
 
-    @staticmethod
-    def _give(what: Any) -> Classification:
+    def known(self, patient: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {name: patient[name] for name in ("age", "sex") if patient and name in patient}
+
+    def _give(self, what: Any, patient: Mapping[str, Any] | None) -> Classification:
         if isinstance(what, list):
             what = what.pop(0) if len(what) > 1 else what[0]
         if isinstance(what, Exception):
             raise what
-        return what
+        return what.model_copy(update={"refined_by": self.known(patient)})
 
 
 class Scripted(BaseChatModel):

@@ -407,3 +407,21 @@ def test_signs_are_not_searched_for_when_something_else_is_asked(session: Make, 
 def test_a_picture_goes_to_the_specialist_and_not_to_the_told_signs(session: Make, pic: bytes) -> None:
     answer = session(good()).ask("It is uneven, with several colours. What is it?", images=[pic])
     assert names(answer) == ["classify_lesion", "query_knowledge"]
+
+
+def test_what_is_told_of_the_patient_reaches_the_specialist_and_is_said(session: Make, pic: bytes) -> None:
+    answer = session(good("describe")).ask("I am 67 years old. What is this on my back?", images=[pic])
+    assert answer.findings[0].refined_by == {"age": 67.0}
+    assert taken(answer, "patient") == ["refined"] and "with age" in answer.answer
+    plain = session(good("describe")).ask("What is this?", images=[pic])
+    assert plain.findings[0].refined_by == {} and taken(plain, "patient") == []
+
+
+def test_a_finding_is_looked_at_anew_when_the_patient_becomes_known(session: Make, pic: bytes) -> None:
+    expert = Expert(SURE)
+    talk = session(good("describe"), expert=expert)
+    talk.ask("What is this?", images=[pic], thread="t")
+    talk.ask("What is this?", images=[pic], thread="t")
+    assert expert.looks == ["first"]
+    answer = talk.ask("She is a woman of 30. What is this?", images=[pic], thread="t")
+    assert expert.looks == ["first", "first"] and "sex" in answer.findings[0].refined_by

@@ -73,13 +73,13 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         def load(cls, folder: Path | None = None) -> Counting:
             return cls()
 
-        def classify(self, image: Image.Image) -> Classification:
+        def classify(self, image: Image.Image, patient: dict[str, Any]) -> Classification:
             assert image.mode == "RGB"
             seen.append(image.size)
             return Classification(
                 label="mel", curie="DOID:1909", curies=["DOID:1909"], confidence=0.7,
                 probabilities={"mel": 0.7, "nv": 0.3}, prediction_set=["mel", "nv"], in_scope=True,
-                scope_score=0.9, quality=["blurred"],
+                scope_score=0.9, quality=["blurred"], refined_by={k: patient[k] for k in patient},
             )  # fmt: skip
 
     monkeypatch.setattr(specialist, "Specialist", Counting)
@@ -123,6 +123,17 @@ def test_classify_gives_the_fields_of_the_contract(
     row = json.loads(capsys.readouterr().out)
     assert list(row) == FIELDS and row["path"] == "./a.png"
     assert (row["label"], row["curie"], row["probabilities"]) == ("mel", "DOID:1909", {"mel": 0.7, "nv": 0.3})
+
+
+def test_classify_says_what_of_the_patient_it_used(
+    counting: list[tuple[int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["--age", "67", "--site", "left forearm"]
+    assert cli.run(["classify", str(save(tmp_path / "a.png")), "--jsonl", *told]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert list(row) == [*FIELDS, "refined_by"] and row["refined_by"] == {"age": 67, "site": "left forearm"}
+    assert cli.run(["classify", str(save(tmp_path / "a.png")), "--site", "hip"]) == 2
+    assert "hip" in capsys.readouterr().err
 
 
 def test_a_folder_is_walked_and_a_bad_file_does_not_stop_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from ...tools import calibration
+from ...tools.patient_prior import PatientPrior, log_ratios
 from ...tools.scope import Array, ScopeHead
 from .scenes import LEARNT, draw_many, limb
 
@@ -79,6 +81,66 @@ def fit_probabilities(
         probs = calibration.probabilities(logits, temperature, offset)
         out[f"{prefix}temperature"] = temperature
         out[f"{prefix}conformal"] = calibration.lac_threshold(probs, labels, coverage)
+    return out
+
+
+def fit_patient(train: Sequence[Mapping[str, Any]], classes: Ints, count: int) -> PatientPrior:
+    """Tables of what age, sex and site say, from the training side; at full strength.
+
+    Args:
+        train: Known of each training patient (`data.Split.patients`).
+        classes: (n,) their classes.
+        count: Number of classes.
+    """
+
+    def table(values: Sequence[Any], each: Sequence[Any]) -> Floats:
+        counts = np.zeros((len(values), count))
+        for value, label in zip(each, classes, strict=True):
+            if value in values:
+                counts[values.index(value), label] += 1
+        return counts
+
+    decades = list(range(9))
+    ages = table(decades, [min(int(p["age"] // 10), 8) if "age" in p else None for p in train])
+    padded = np.pad(ages, ((1, 1), (0, 0)), mode="edge")  # neighbouring decades lend each other a quarter
+    ages = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+    out: dict[str, Any] = {"decade": log_ratios(ages)}
+    for name in ("sex", "site"):
+        values = sorted({p[name] for p in train if name in p})
+        ratios = log_ratios(table(values, [p.get(name) for p in train]))
+        out[name] = dict(zip(values, ratios, strict=True))
+    return PatientPrior(strength=1.0, **out)
+
+
+def fit_refinement(
+    prior: PatientPrior,
+    fitted: Mapping[str, Any],
+    looks: Sequence[NDArray[np.float32]],
+    patients: Sequence[Mapping[str, Any]],
+    labels: Ints,
+) -> dict[str, Any]:
+    """Strength of the prior and the shortlist limits with it, on the validation side.
+
+    Args:
+        prior: From `fit_patient`.
+        fitted: From `fit_probabilities`.
+        looks: Logits of the first and the second look, (n, classes) each.
+        patients: Known of each validation patient.
+        labels: (n,).
+    """
+    shifts = np.stack([prior.shift(prior.known(p)) for p in patients])
+
+    def loss(strength: float) -> float:
+        offset = np.asarray(fitted["offset"]) + strength * shifts
+        probs = calibration.probabilities(looks[0], fitted["temperature"], offset)
+        return negative_log_likelihood(probs, labels)
+
+    strength = round(float(minimize_scalar(loss, bounds=(0, 1.5), method="bounded").x), 3)
+    out: dict[str, Any] = {"patient": prior.model_copy(update={"strength": strength}).model_dump()}
+    for prefix, logits in zip(("", "second_"), looks, strict=True):
+        offset = np.asarray(fitted["offset"]) + strength * shifts
+        probs = calibration.probabilities(logits, fitted[f"{prefix}temperature"], offset)
+        out[f"{prefix}refined_conformal"] = calibration.lac_threshold(probs, labels, fitted["coverage"])
     return out
 
 

@@ -6,8 +6,10 @@ import csv
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +28,13 @@ class Split:
         images: uint8 array, (n, 150, 200, 3), RGB.
         labels: int64 array, (n,), index into ``LABELS``.
         ids: the ``image_id`` of each row.
+        patients: what is known of each row's patient: any of ``age`` in years, ``sex``, ``site``.
     """
 
     images: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
+    patients: tuple[dict[str, Any], ...]
 
 
 def load_split(data: Path, split: str, column: str = "clean_split") -> Split:
@@ -53,7 +57,15 @@ def load_split(data: Path, split: str, column: str = "clean_split") -> Split:
             with Image.open(io.BytesIO(archive.read(by_stem[row["image_id"]]))) as picture:
                 images[i] = np.asarray(picture.convert("RGB"))
     labels = np.array([LABELS.index(row["dx"]) for row in rows], dtype=np.int64)
-    return Split(images, labels, tuple(row["image_id"] for row in rows))
+    return Split(images, labels, tuple(row["image_id"] for row in rows), tuple(map(patient, rows)))
+
+
+def patient(row: Mapping[str, str]) -> dict[str, Any]:
+    """The patient of a row of the metadata; an age of 0 stands for an unknown one."""
+    known: dict[str, Any] = {"sex": row["sex"], "site": row["localization"]}
+    if float(row["age"] or 0) > 0:
+        known["age"] = float(row["age"])
+    return {name: value for name, value in known.items() if value != "unknown"}
 
 
 def affine(

@@ -22,7 +22,16 @@ from PIL import Image
 from ...tools import calibration, specialist, weights
 from ...tools.scope import ScopeHead, describe
 from ...tools.skin_tone import typology_angle
-from .calibrate import fit_probabilities, fit_scope, mild, negative_log_likelihood, negatives, prior_offset
+from .calibrate import (
+    fit_patient,
+    fit_probabilities,
+    fit_refinement,
+    fit_scope,
+    mild,
+    negative_log_likelihood,
+    negatives,
+    prior_offset,
+)
 from .card import write_card
 from .data import LABELS, Split, load_split
 from .metrics import balanced_accuracy
@@ -150,6 +159,8 @@ def export(args: argparse.Namespace) -> None:
     counts = np.bincount(train.labels, minlength=len(LABELS))
     power = choose_power(first, val.labels, counts) if args.power is None else args.power
     fitted: dict[str, Any] = fit_probabilities(first, second, val.labels, prior_offset(counts, power))
+    prior = fit_patient(train.patients, train.labels, len(LABELS))
+    fitted |= fit_refinement(prior, fitted, (first, second), val.patients, val.labels)
     fitted["skin_tone"] = tone_range(train)
     (folder / "calibration.json").write_text(json.dumps(fitted, indent=2) + "\n")
     scope_head(reader, train, val, args.pictures, args.negatives, args.seed).save(
