@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     neo4j_user: str = Field(default="neo4j", description="User of the Neo4j server.")
     neo4j_password: SecretStr = Field(default=SecretStr(""), description="Password of the Neo4j server.")
     neo4j_database: str = Field(default="neo4j", description="Database on the Neo4j server.")
+    experts: str = Field(
+        default="", description="Modules with further experts, separated by commas; see the README."
+    )
     profile: str = Field(default="nano", description="Generalist; see the README, section Profiles.")
 
     @field_validator("home")

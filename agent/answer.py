@@ -49,7 +49,15 @@ class Finding(BaseModel):
     quality: list[str] = []
     skin_tone: float | None = Field(None, description="individual typology angle beside the lesion, degrees")
     second_look: bool = False
-    refined_by: dict[str, float | str] = Field({}, description="age, sex and site that were used, where known")
+    refined_by: dict[str, float | str] = Field({}, description="age, sex, site that were used")
+
+
+class Overlay(BaseModel):
+    """A picture that an expert drew over one of the conversation's; its bytes are in the image store."""
+
+    tool: str
+    image: str
+    sha256: str
 
 
 class Candidate(BaseModel):
@@ -105,6 +113,7 @@ class ClarifyAnswer(BaseModel):
     statements: list[Statement] = []
     evidence: list[Evidence] = []
     findings: list[Finding] = []
+    overlays: list[Overlay] = []
     differential: list[Candidate] = []
     decisions: list[Decision] = []
     urgency: Urgency = Urgency()

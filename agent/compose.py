@@ -22,6 +22,7 @@ from .answer import (
     Urgency,
 )
 from .deps import Env
+from .measures import measured, overlays
 from .must_calls import MEDICAL
 from .prompts import phrase, version
 from .red_flags import triage
@@ -58,6 +59,7 @@ def assemble(state: State, env: Env) -> ClarifyAnswer:
         if image in work.get("attached", []) or citation(image) in cited
     ]
     names, curies = _labels(shown, env)
+    statements += measured(state, cited)
     abstained, reason = _abstention(state, statements)
     if abstained:  # the refusal is rendered; what the model says around it says nothing
         statements = [s for s in statements if s.citations]
@@ -66,6 +68,7 @@ def assemble(state: State, env: Env) -> ClarifyAnswer:
         statements=statements,
         evidence=_evidence(state, cited),
         findings=[Finding.model_validate(f) for f in shown],
+        overlays=overlays(state),
         differential=_differential(shown, names, curies),
         decisions=[Decision.model_validate(d) for d in of_turn(state.get("decisions", []), turn)],
         urgency=_urgency(state, shown),

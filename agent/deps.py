@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -14,6 +15,7 @@ from ..errors import BadInput, Unavailable
 from ..graph_schema.protocol import ConditionRow, FactRow, KnowledgeGraph, Link
 from ..graph_schema.told import Told
 from ..tools.classify import SpecialistLike
+from ..tools.experts import Experts
 from ..tools.knowledge import Knowledge
 from .context import DEFAULT, Context
 from .images import ImageStore, LocalImageStore
@@ -56,6 +58,7 @@ class Deps:
         knowledge: Gives the knowledge graph.
         lexicon: Gives the names that grounding reads statements with.
         images: Keeps the pictures of conversations.
+        experts: Further experts on pictures, with what they have seen.
         profile: The generalist of a run that names none; decides which system prompt it reads.
     """
 
@@ -64,6 +67,7 @@ class Deps:
     knowledge: Callable[[], Knowledge]
     lexicon: Callable[[], Lexicon]
     images: ImageStore
+    experts: Experts = field(default_factory=Experts)
     profile: str = "nano"
 
 
@@ -138,6 +142,7 @@ def default_deps(settings: Settings | None = None, *, any_profile: bool = False)
     from ..settings import load_settings
 
     chosen = settings or load_settings()
+    _add_experts(chosen.experts)
     images = LocalImageStore(chosen.images_dir)
     specialist = Lazy(_specialist)
     knowledge = Lazy(lambda: GraphKnowledge(_graph(chosen)))
@@ -149,6 +154,22 @@ def default_deps(settings: Settings | None = None, *, any_profile: bool = False)
         images=images,
         profile=chosen.profile,
     )
+
+
+def _add_experts(modules: str) -> None:
+    """Imports modules that register experts.
+
+    Raises:
+        BadInput: One cannot be imported; the message names it.
+    """
+    for name in filter(None, (part.strip() for part in modules.split(","))):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise BadInput(
+                f"CLARIFY_EXPERTS names {name}, which cannot be imported: {error}.",
+                hint="Install the module, or put its folder on PYTHONPATH.",
+            ) from error
 
 
 class Generalists:

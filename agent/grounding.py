@@ -144,6 +144,10 @@ def check(
     if looked and not facts:
         verdicts = [check_finding(statement.text, findings[c], lexicon, (sure or {}).get(c)) for c in looked]
         return next((v for v in verdicts if v.supported), verdicts[0])
+    if facts and all(fact.support == "measured" for fact in facts):
+        said = [t.text for t in tokenise(statement.text)]
+        right = any(said == [t.text for t in tokenise(fact.statement)] for fact in facts)
+        return Verdict(right, "" if right else "it is not what was measured, word for word")
     if not looked:
         verdict = check_rows(statement.text, facts, lexicon, antecedent)
         if verdict.supported or len(facts) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..tools.classify import NAME as CLASSIFY
+from ..tools.experts import SEEN
 from ..tools.knowledge import NAME as QUERY
 from .state import State, latest_findings, of_turn
 
@@ -23,7 +24,7 @@ class Turn:
         intents: Named queries that the words ask for.
         subjects: CURIEs the turn is about.
         known: (query, CURIE) pairs that the thread holds facts for.
-        fetched: Whether a fetch of this turn gave facts.
+        fetched: Whether a fetch of this turn gave facts, or an expert measures and no fact was asked for.
         tries: Fetches of this turn, fruitless ones too.
         refused: Tools that the model was forced to call in vain, too often.
     """
@@ -69,10 +70,9 @@ def turn_of(state: State) -> Turn:
     done = of_turn(state.get("tool_calls", []), number)
     asked = {str(call["args"].get("image")) for call in done if call["name"] == CLASSIFY}
     seen = asked | set(latest_findings(state))
-    fetches = [entry for entry in of_turn(state.get("retrievals", []), number) if not entry["widening"]]
-    widened = any(
-        e["outcome"] == "rows" for e in of_turn(state.get("retrievals", []), number) if e["widening"]
-    )
+    here = of_turn(state.get("retrievals", []), number)
+    fetches = [entry for entry in here if not entry["widening"] and entry["outcome"] != SEEN]
+    widened = any(e["outcome"] == "rows" for e in here if e["widening"])
     intents = tuple(work.get("intents", []))
     failed = sum(call["name"] == QUERY and call["status"] == "error" for call in done)
     return Turn(
@@ -82,7 +82,8 @@ def turn_of(state: State) -> Turn:
         subjects=tuple(work.get("subjects", [])),
         known=known_facts(state),
         fetched=any(entry["outcome"] == "rows" for entry in fetches)
-        or (widened and set(intents) <= {"describe", "differential"}),
+        or (widened and set(intents) <= {"describe", "differential"})
+        or (not intents and any(entry["outcome"] == SEEN for entry in here)),
         tries=len(fetches) + failed,
         refused=frozenset(name for name in (CLASSIFY, QUERY) if counts.get(f"force:{name}", 0) > MAX_TRIES),
     )

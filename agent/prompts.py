@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+
+from ..tools.registry import ToolCard, model_cards
 
 
 @cache
@@ -13,9 +16,13 @@ def prompt(name: str) -> str:
     return files(__package__.rpartition(".")[0]).joinpath(f"prompts/{name}.txt").read_text("utf-8").strip()
 
 
-def system_prompt(profile: str) -> str:
-    """The system prompt of a profile: nano was trained with its own, short one."""
-    return prompt("system_nano" if profile == "nano" else "system")
+def system_prompt(profile: str, cards: Iterable[ToolCard]) -> str:
+    """The system prompt of a profile with its tools' cards: nano was trained with its own, short one."""
+    return (
+        prompt("system_nano")
+        if profile == "nano"
+        else prompt("system").replace("{cards}", model_cards(cards))
+    )
 
 
 @cache

@@ -80,6 +80,11 @@ def asks_which_condition(text: str, *, thread_has_subject: bool = False) -> bool
     return "identify" in asked or set(asked) <= {"describe", "signs", "causes", "differential"}
 
 
+def asks_to_measure(text: str) -> bool:
+    """Whether a message asks for asymmetry, border, colours or diameter of the lesion on a picture."""
+    return _any("measure", _plain(text))
+
+
 def turn_kind(
     text: str, *, has_image: bool = False, thread_has_subject: bool = False, mentions: Sequence[str] = ()
 ) -> TurnKind:

@@ -10,12 +10,15 @@ TURNS_BEFORE = 3
 
 
 def model_view(
-    messages: Sequence[BaseMessage], system: str, turns_before: int = TURNS_BEFORE
+    messages: Sequence[BaseMessage],
+    system: str,
+    turns_before: int = TURNS_BEFORE,
+    without: Sequence[str] = (),
 ) -> list[BaseMessage]:
     """Cuts and cleans a conversation for the model.
 
     Answers for people are replaced by the drafts they were rendered from; system messages of clients are left
-    out, since the system prompt is ours.
+    out, since the system prompt is ours; so are calls of the tools `without`, which the model does not know.
     """
     starts = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
     first = starts[-(turns_before + 1)] if len(starts) > turns_before else (starts[0] if starts else 0)
@@ -23,7 +26,9 @@ def model_view(
     shown = [
         _plain(message)
         for message in messages[first:]
-        if isinstance(message, HumanMessage | AIMessage | ToolMessage) and not _cut_short(message, answered)
+        if isinstance(message, HumanMessage | AIMessage | ToolMessage)
+        and not _cut_short(message, answered)
+        and not _strange(message, without)
     ]
     return [SystemMessage(system), *shown]
 
@@ -31,6 +36,14 @@ def model_view(
 def _cut_short(message: BaseMessage, answered: set[str]) -> bool:
     """Whether these are calls of a run that ended before their results came."""
     return isinstance(message, AIMessage) and any(call["id"] not in answered for call in message.tool_calls)
+
+
+def _strange(message: BaseMessage, without: Sequence[str]) -> bool:
+    """Whether these are calls, or the result, of nothing but tools that the model does not know."""
+    if isinstance(message, ToolMessage):
+        return message.name in without
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    return bool(calls) and all(call["name"] in without for call in calls)
 
 
 def _plain(message: BaseMessage) -> BaseMessage:

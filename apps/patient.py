@@ -22,8 +22,12 @@ def patient_of(age: float | None, sex: str | None, site: str | None) -> dict[str
     from ..tools.patient_prior import site_of
 
     if sex is not None and sex not in ("female", "male"):
-        raise BadInput(f"--sex {sex} says nothing to the specialist.", hint="Give female or male, or leave it out.")
+        raise BadInput(
+            f"--sex {sex} says nothing to the specialist.", hint="Give female or male, or leave it out."
+        )
     if site is not None and not site_of(site):
-        raise BadInput(f"--site {site} is no site that was learnt.", hint="For example back, face, upper extremity.")
+        raise BadInput(
+            f"--site {site} is no site that was learnt.", hint="For example back, face, upper extremity."
+        )
     given = {"age": age, "sex": sex, "site": site}
     return {name: value for name, value in given.items() if value is not None}

@@ -44,7 +44,9 @@ def classify(
                 specialist = Specialist.load()
                 progress.stop()
             result = specialist.classify(picture, patient)
-            row |= {field: getattr(result, field) for field in (*FIELDS, *(["refined_by"] if patient else []))}
+            row |= {
+                field: getattr(result, field) for field in (*FIELDS, *(["refined_by"] if patient else []))
+            }
             emit(row) if jsonl else show_classification(row, specialist.names)
 
 

@@ -72,9 +72,7 @@ def ask(
             if not session:
                 progress("loading")
                 session.append(open_session(profile, kept=thread is not None))
-            answer = session[0].ask(
-                text, images=pictures, thread=thread, patient=patient, on_event=progress
-            )
+            answer = session[0].ask(text, images=pictures, thread=thread, patient=patient, on_event=progress)
             progress.stop()
             if trace and (as_json or question == "-"):
                 show_trace(answer, stderr=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from .registry import REGISTRY, ToolCard
 from .render import render_finding
 from .skin_tone import OUTSIDE
+from .weights import figures
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +24,11 @@ CLASSIFY = ToolCard(
     inputs="the id of a picture of this conversation",
     outputs="calibrated probabilities, a shortlist, and whether the picture is in its scope",
     limits="seven kinds of pigmented lesions only; rashes, documents and landscapes are out of scope.",
+    measured=lambda: figures(
+        "specialist",
+        "accuracy {accuracy:.2f}, balanced {balanced_accuracy:.2f}, shortlist right {coverage:.2f} "
+        "on HAM10000, clean test side",
+    ),
 )
 NAME = CLASSIFY.name
 

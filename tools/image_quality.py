@@ -27,9 +27,7 @@ def quality(image: Image.Image) -> list[str]:
         fine.
     """
     reasons = ["too small"] if min(image.size) < SMALLEST_SIDE else []
-    small = image.convert("L").resize(
-        (200, max(1, round(200 * image.height / image.width))), Image.Resampling.BILINEAR, reducing_gap=3.0
-    )
+    small = small_grey(image)
     grey = np.asarray(small, np.float32) / 255
     light, contrast = float(np.median(grey)), float(np.percentile(grey, 98) - np.percentile(grey, 2))
     if light < TOO_DARK:
@@ -41,6 +39,12 @@ def quality(image: Image.Image) -> list[str]:
     elif detail(small) < LEAST_DETAIL:
         reasons.append("blurred")
     return reasons
+
+
+def small_grey(image: Image.Image) -> Image.Image:
+    """A greyscale copy 200 pixels wide."""
+    size = (200, max(1, round(200 * image.height / image.width)))
+    return image.convert("L").resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
 
 
 def detail(small: Image.Image) -> float:

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from .image_quality import detail, small_grey
+
 Array = NDArray[np.float32]
 FRAME = (80, 60)
 
@@ -21,9 +23,9 @@ def describe(image: Image.Image) -> Array:
         image: RGB, any size.
 
     Returns:
-        (69,): per opponent channel its mean, spread and five quantiles; channel correlations; log gradient
+        (70,): per opponent channel its mean, spread and five quantiles; channel correlations; log gradient
         energy, heaviness and direction at three scales; light and colour in rings from the centre outwards
-        and in halves; a histogram of hue weighted by saturation.
+        and in halves; a histogram of hue weighted by saturation; how sharp it is.
     """
     pixels = (
         np.asarray(image.convert("RGB").resize(FRAME, Image.Resampling.BOX, reducing_gap=3.0), np.float32)
@@ -60,6 +62,7 @@ def describe(image: Image.Image) -> Array:
     counts, _ = np.histogram(hue, 24, (-np.pi, np.pi), weights=weight)
     out += [float(v) for v in np.sqrt(counts.reshape(12, 2).sum(1) / light.size)]
     out += [float(weight.mean()), float(weight.std()), float((light < 0.05).mean())]
+    out += [float(np.log(detail(small_grey(image)) + 0.02))]
     return np.asarray(out, np.float32)
 
 

@@ -65,8 +65,8 @@ class Limits(NamedTuple):
     """Temperature and shortlist limits of one look, without and with what is known of the patient."""
 
     temperature: float
-    conformal: float
-    refined: float
+    conformal: tuple[float, ...]
+    refined: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Calibration:
         temperature: For the mean logits of `Specialist.classify`.
         second_temperature: For those of `Specialist.second_look`.
         offset: One number per class, added to the scaled logits.
-        conformal: Probability from which a class is on the shortlist.
+        conformal: RAPS score to which a class is on the shortlist, one per class.
         second_conformal: The same for the second look.
         patient: What age, sex and site say, or None.
         refined_conformal: `conformal` where something of the patient is known.
@@ -89,13 +89,13 @@ class Calibration:
     temperature: float
     second_temperature: float
     offset: tuple[float, ...]
-    conformal: float
-    second_conformal: float
+    conformal: tuple[float, ...]
+    second_conformal: tuple[float, ...]
     coverage: float
     skin_tone: tuple[float, float] = (-90.0, 90.0)
     patient: PatientPrior | None = None
-    refined_conformal: float = 0.0
-    second_refined_conformal: float = 0.0
+    refined_conformal: tuple[float, ...] = ()
+    second_refined_conformal: tuple[float, ...] = ()
 
     def limits(self, *, second: bool) -> Limits:
         """What one of the two looks is judged by."""
@@ -181,7 +181,7 @@ class Specialist:
         sha256 = verified(folder, FILES, "specialist", HINT)
         model, transform = load_network(folder)
         fitted = json.loads((folder / "calibration.json").read_text())
-        fitted |= {name: tuple(fitted[name]) for name in ("offset", "skin_tone") if name in fitted}
+        fitted |= {name: tuple(value) for name, value in fitted.items() if isinstance(value, list)}
         if "patient" in fitted:
             fitted["patient"] = PatientPrior.model_validate(fitted["patient"])
         return cls(

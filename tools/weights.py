@@ -61,3 +61,21 @@ def verified(folder: Path, files: Sequence[str], what: str, hint: str) -> str:
         if file_sha256(folder / name) != recorded.get(name):
             raise WeightsMissing(f"the {what}'s {name} is not the one that was exported.", hint=hint)
     return str(recorded[files[0]])
+
+
+def figures(name: str, text: str) -> str:
+    """Fills measured figures into a text.
+
+    Args:
+        name: A folder of the shipped weights, whose ``metrics.json`` holds the figures.
+        text: With names of figures in braces, as `str.format` takes them.
+
+    Returns:
+        The text, or that nothing was measured where the folder has no figures.
+    """
+    file = Path(__file__).resolve().parent.parent / "weights" / name / "metrics.json"
+    if not file.is_file():
+        return "not measured"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    entries = found.get("test", found).items()
+    return text.format(**{k: v["value"] for k, v in entries if isinstance(v, dict) and "value" in v})

@@ -10,13 +10,15 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.tool import ToolCall
 
 from ...errors import ClarifyError
+from ...tools.registry import REGISTRY
 from ..deps import Env
+from ..measures import owed_measures
 from ..must_calls import MAX_TRIES, must_calls, turn_of
 from ..prompts import system_prompt
 from ..signs import owed_search
-from ..state import State, Work, decision, spent
+from ..state import State, Work, decision, of_turn, spent
 from ..view import model_view
-from .use_tools import toolbox
+from .use_tools import sees_results, toolbox
 
 TALK = frozenset({"greeting", "thanks", "small_talk", "out_of_field"})
 """Kinds of turns in which nothing is looked up; a turn with a picture is never one of them."""
@@ -31,12 +33,12 @@ def consult(state: State, env: Env) -> dict[str, Any]:
     force = work.pop("force", "")
     if work.get("stop"):
         return {"work": work}
-    if env.context.must_call and (search := owed_search(state)):
-        return {"work": work, "messages": [search]}
-    left = work.get("counts", {}).get("tool_rounds", 0) < env.context.max_tool_rounds
-    owed = must_calls(turn_of(state)) if env.context.must_call and left else ()
+    if env.context.must_call and (owed_by_rule := owed_search(state) or owed_measures(state)):
+        return {"work": work, "messages": [owed_by_rule]}
+    left = env.context.max_tool_rounds - work.get("counts", {}).get("tool_rounds", 0)
+    owed = must_calls(turn_of(state)) if env.context.must_call and left > 0 else ()
     quiet = env.context.must_call and work.get("kind") in TALK
-    may_call = left and not quiet
+    may_call = left > 0 and not quiet
     env.emit("choosing what to look up" if owed else "writing")
     try:
         said = ask(state, env, (force or "auto") if may_call else "none", force)
@@ -47,7 +49,7 @@ def consult(state: State, env: Env) -> dict[str, Any]:
         }
     calls = _calls(said) if may_call else []
     chosen = {call["name"] for call in calls}
-    if owed and not chosen & set(owed):
+    if owed and not chosen & set(owed) and not (left > len(owed) and _new_experts(state, env, chosen)):
         return _insist(work, owed, force, str(said.text))
     if not calls:
         return {"work": {**work, "draft": str(said.text).strip()}}
@@ -66,10 +68,14 @@ def ask(state: State, env: Env, choice: str, force: str = "") -> AIMessage:
         force: The tool that is owed, whose arguments are then limited to what is owed.
     """
     model = env.deps.generalist(env.context.profile)
-    bound = model.bind_tools(toolbox(state, env, force), tool_choice=choice)
-    said = bound.invoke(
-        model_view(state["messages"], system_prompt(env.context.profile or env.deps.profile)), env.config
+    strange = () if sees_results(env) else tuple(REGISTRY.experts)
+    tools = [tool for tool in toolbox(state, env, force) if tool.name not in strange]
+    bound = model.bind_tools(tools, tool_choice=choice)
+    names = {tool.name for tool in tools}
+    system = system_prompt(
+        env.context.profile or env.deps.profile, (card for card in REGISTRY if card.name in names)
     )
+    said = bound.invoke(model_view(state["messages"], system, without=strange), env.config)
     assert isinstance(said, AIMessage)
     return said
 
@@ -90,6 +96,12 @@ def _calls(said: AIMessage) -> list[ToolCall]:
             name = f"call_{uuid.uuid4().hex[:12]}"
             calls.append(ToolCall(name=call["name"], args=args, id=name, type="tool_call"))
     return calls
+
+
+def _new_experts(state: State, env: Env, chosen: set[str]) -> bool:
+    """Whether the calls are all for further experts that this turn has not asked: what is owed can wait."""
+    done = {call["name"] for call in of_turn(state.get("tool_calls", []), state["work"]["turn"])}
+    return bool(chosen) and chosen <= set(env.deps.experts.table) - done
 
 
 def _insist(work: Work, owed: tuple[str, ...], force: str, text: str) -> dict[str, Any]:

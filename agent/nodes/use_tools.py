@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,10 @@ from langgraph.types import Command
 
 from ...errors import BadImage, ClarifyError
 from ...graph_schema.protocol import FactRow
-from ...tools import classify, conditions, cypher, knowledge
+from ...tools import classify, conditions, cypher, knowledge, measure  # noqa: F401  importing registers
 from ...tools.registry import REGISTRY
 from ...tools.render import render_error, render_rows
-from ..deps import Env
+from ..deps import Deps, Env
 from ..signs import settle
 from ..state import State, Work, decision, latest_findings, spent
 
@@ -64,7 +65,27 @@ def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
         needs[conditions.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
     if context.free_cypher and not force:
         needs[cypher.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
+    if pictures and not force:
+        shared = {"experts": deps.experts, "open_image": open_image, "sha256": pictures}
+        shared |= {"keep": _keeper(deps), "show": sees_results(env)}
+        needs |= dict.fromkeys(deps.experts.table, shared)
     return [REGISTRY.make(name, **need) for name, need in needs.items()]
+
+
+def sees_results(env: Env) -> bool:
+    """Whether the generalist knows experts beyond the two it must call, and pictures in their results."""
+    return (env.context.profile or env.deps.profile) != "nano"
+
+
+def _keeper(deps: Deps) -> Callable[[Any], str]:
+    """Stores a picture that an expert drew."""
+
+    def keep(picture: Any) -> str:
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return deps.images.put(buffer.getvalue()).sha256
+
+    return keep
 
 
 def _owed_facts(work: Work, intents: Sequence[str]) -> dict[str, Any]:
@@ -171,7 +192,7 @@ def _lift(
     for call in message.tool_calls:
         result = results[str(call["id"])]
         artifact = result.artifact or {}
-        content = str(result.content)
+        content: Any = result.content
         if "finding" in artifact:
             finding, content = _joined(artifact["finding"], latest, content, env)
             latest[finding["image"]] = finding
@@ -228,8 +249,9 @@ def _slim(row: Mapping[str, Any], turn: int, query: str) -> dict[str, Any]:
 def _retrieval(artifact: Mapping[str, Any], turn: int) -> dict[str, Any]:
     rows = artifact["rows"]
     first = rows[0] if rows else {}
+    drawn = {key: artifact[key] for key in ("image", "picture") if key in artifact}
     return {
-        "turn": turn, **{key: artifact[key] for key in ("query", "diseases", "outcome")},
+        "turn": turn, **drawn, **{key: artifact[key] for key in ("query", "diseases", "outcome")},
         "fact_ids": [row["fact_id"] for row in rows], "widening": False,
         "cypher": artifact.get("cypher", first.get("cypher", "")),
         "parameters": artifact.get("parameters", first.get("parameters", {})),

@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from PIL import Image
 from pydantic import Field
 
 from clarify.agent.deps import Deps
@@ -18,6 +19,10 @@ from clarify.graph_schema.predicates import QUERIES, state
 from clarify.graph_schema.protocol import ConditionRow, FactRow, Link, SourceRef
 from clarify.graph_schema.retrieval import UnknownDisease
 from clarify.graph_schema.told import Told
+from clarify.tools.experts import Experts
+from clarify.tools.measure import NAME as MEASURE
+from clarify.tools.registry import Expert as PictureExpert
+from clarify.tools.registry import Seen
 from clarify.tools.specialist import Classification
 
 NAMES = {"mel": "melanoma", "nv": "melanocytic nevus", "bkl": "benign keratosis"}
@@ -266,4 +271,11 @@ def deps(
         knowledge=facts if callable(facts) else lambda: facts,
         lexicon=lexicon,
         images=LocalImageStore(tmp_path / "images"),
+        experts=parts.get("experts") or Experts({MEASURE: PictureExpert(lambda: None, measured)}),
+        profile=parts.get("profile", "nano"),
     )
+
+
+def measured(model: Any, image: Image.Image) -> Seen:
+    """An expert that measures the same on every picture."""
+    return Seen({"asymmetry": "0.31 (0 none, 1 complete)", "largest diameter": "40 pixels"}, image)

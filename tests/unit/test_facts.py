@@ -17,18 +17,38 @@ from clarify.graph_schema.predicates import PREDICATES, state
 ROOT = Path(__file__).parents[2]
 FACTS = ROOT / "graph_schema" / "facts"
 KIND = {
-    "def": "definition", "site": "site", "sign": "clinical sign", "derm": "dermoscopic sign",
-    "risk": "risk factor", "cause": "cause", "test": "test",
-    "treat": "first-line treatment", "further": "further treatment",
-    "avoid": "avoid", "comp": "complication", "prog": "prognosis", "flag": "red flag", "diff": "differs from",
+    "def": "definition",
+    "site": "site",
+    "sign": "clinical sign",
+    "derm": "dermoscopic sign",
+    "risk": "risk factor",
+    "cause": "cause",
+    "test": "test",
+    "treat": "first-line treatment",
+    "further": "further treatment",
+    "avoid": "avoid",
+    "comp": "complication",
+    "prog": "prognosis",
+    "flag": "red flag",
+    "diff": "differs from",
 }
 MINIMUM = {
-    "definition": 1, "site": 1, "clinical sign": 3, "cause": 1, "risk factor": 1,
-    "test": 1, "first-line treatment": 1, "further treatment": 1, "complication": 1, "prognosis": 1,
-    "red flag": 1, "differs from": 2,
+    "definition": 1,
+    "site": 1,
+    "clinical sign": 3,
+    "cause": 1,
+    "risk factor": 1,
+    "test": 1,
+    "first-line treatment": 1,
+    "further treatment": 1,
+    "complication": 1,
+    "prognosis": 1,
+    "red flag": 1,
+    "differs from": 2,
 }
 EXCEPTIONS = {
-    ("lplk", "further treatment"), ("lplk", "complication"),  # harmless, nothing more to do
+    ("lplk", "further treatment"),
+    ("lplk", "complication"),  # harmless, nothing more to do
 }
 """What a condition may lack, each with its reason."""
 
@@ -38,15 +58,28 @@ PAIRS = [  # (slug, slug): a row in each direction
     *[("bcc", other) for other in ("scc", "sk", "ak", "df", "vasc", "bowen")],
     *[("ak", other) for other in ("bowen", "scc", "sk", "df", "vasc", "len")],
     *[("bkl", other) for other in ("nv", "bcc", "ak", "bowen", "df", "vasc")],
-    ("bowen", "scc"), ("bowen", "pso"), ("bowen", "dermatitis"),
-    ("sk", "len"), ("sk", "df"), ("sk", "vasc"),
-    ("df", "vasc"), ("sk", "scc"), ("pso", "dermatitis"), ("pso", "tin"), ("dermatitis", "tin"),
-    ("lp", "pso"), ("lp", "dermatitis"), ("ros", "dermatitis"), ("atopic", "contact"), ("lp", "lplk"),
+    ("bowen", "scc"),
+    ("bowen", "pso"),
+    ("bowen", "dermatitis"),
+    ("sk", "len"),
+    ("sk", "df"),
+    ("sk", "vasc"),
+    ("df", "vasc"),
+    ("sk", "scc"),
+    ("pso", "dermatitis"),
+    ("pso", "tin"),
+    ("dermatitis", "tin"),
+    ("lp", "pso"),
+    ("lp", "dermatitis"),
+    ("ros", "dermatitis"),
+    ("atopic", "contact"),
+    ("lp", "lplk"),
 ]
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
-    for path in sorted(FACTS.glob("*.toml")) if path.stem != "sources"
+    for path in sorted(FACTS.glob("*.toml"))
+    if path.stem != "sources"
 }
 SOURCES: list[dict[str, Any]] = tomllib.loads((FACTS / "sources.toml").read_text(encoding="utf-8"))["source"]
 NAMES = {document["disease"]["curie"]: document["disease"]["name"] for document in DOCUMENTS.values()}
@@ -56,8 +89,24 @@ each_disease = pytest.mark.parametrize("slug", DOCUMENTS)
 
 def test_the_set_is_a_good_size() -> None:
     """The conditions of the first slice, at least 60 in all, and at least 2,000 facts."""
-    assert {"ak", "bowen", "bcc", "sk", "bkl", "df", "mel", "nv", "vasc", "dermatitis", "lp", "pso",
-            "ros", "scc", "len", "tin"} <= set(DOCUMENTS)
+    assert {
+        "ak",
+        "bowen",
+        "bcc",
+        "sk",
+        "bkl",
+        "df",
+        "mel",
+        "nv",
+        "vasc",
+        "dermatitis",
+        "lp",
+        "pso",
+        "ros",
+        "scc",
+        "len",
+        "tin",
+    } <= set(DOCUMENTS)
     assert len(DOCUMENTS) >= 60
     assert len(ALL_FACTS) >= 2000
 

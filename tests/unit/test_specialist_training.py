@@ -3,10 +3,12 @@ import math
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from clarify.training.specialist.calibrate import composites, mild, negatives, wash
-from clarify.training.specialist.data import affine, augment, resize
+from clarify.training.specialist.data import Split, affine, augment, resize
+from clarify.training.specialist.lessons import Pupil, targets
 from clarify.training.specialist.train import one_cycle, parameter_groups, train_step, update_ema
 
 
@@ -38,23 +40,61 @@ def test_affine_flips_and_turns_like_the_real_thing():
 
 def test_augmentation_is_seeded_and_stays_in_range():
     pixels = np.random.default_rng(0).integers(0, 255, (4, 150, 200, 3), dtype=np.uint8)
-    first, again = (augment(pixels, (24, 32), torch.Generator().manual_seed(1)) for _ in range(2))
-    assert torch.equal(first, again)
+    masks = torch.zeros(4, 1, 150, 200, dtype=torch.bool)
+    masks[..., :75, :] = True
+    (first, moved), (again, _) = (
+        augment(pixels, masks, (24, 32), torch.Generator().manual_seed(1)) for _ in range(2)
+    )
+    assert torch.equal(first, again) and moved.shape == (4, 1, 24, 32) and 0.2 < float(moved.mean()) < 0.8
     assert first.shape == (4, 3, 24, 32) and 0 <= float(first.min()) and float(first.max()) <= 1
     assert resize(pixels, (24, 32)).shape == first.shape
 
 
 def test_a_small_network_learns_from_a_step():
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 7))
-    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), lr=0.05)
+    network = timm.create_model("resnet18", channels=[4, 4, 8, 8], num_classes=7)
+    wanted = targets(eight(), eight_masks(), 0.05)
+    pupil = Pupil(network, wanted.site.shape[1])
+    optimiser = torch.optim.AdamW(parameter_groups(pupil, 0.05), lr=0.01)
+    args = argparse.Namespace(mixup=0.2, mask=0.3, patient=0.05)
+    generator = torch.Generator().manual_seed(0)
+    losses = [
+        train_step(pupil, optimiser, eight().images, wanted, (32, 40), args, generator) for _ in range(40)
+    ]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def eight() -> Split:
     pixels = np.zeros((8, 30, 40, 3), np.uint8)
     pixels[4:, ..., 0] = 255
-    labels = np.array([0] * 4 + [1] * 4)
-    args = argparse.Namespace(mixup=0.2, smoothing=0.05)
-    generator = torch.Generator().manual_seed(0)
-    losses = [train_step(model, optimiser, pixels, labels, (24, 32), args, generator) for _ in range(40)]
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    known = ({"age": 34.0, "site": "back"}, {}) * 4
+    return Split(pixels, np.array([0] * 4 + [1] * 4), tuple("abcdefgh"), known)
+
+
+def eight_masks() -> np.ndarray:
+    masks = np.zeros((8, 30, 40), bool)
+    masks[:, 10:20, 10:30] = True
+    return masks
+
+
+def test_labels_are_smoothed_and_unknown_patients_are_not_learnt():
+    wanted = targets(eight(), eight_masks(), 0.07)
+    assert torch.allclose(wanted.kind.sum(1), torch.ones(8))
+    assert wanted.kind[0, 0] == pytest.approx(0.93 + 0.01)
+    assert wanted.decade[0, 3] == 1 and wanted.decade[1].sum() == 0 == wanted.site[1].sum()
+    half = wanted.rows(np.arange(8)).mixed(0.5)
+    assert torch.allclose(half.kind[0], half.kind[7]) and half.decade[0, 3] == 0.5
+
+
+def test_the_pupil_is_the_network_that_is_shipped():
+    """The heads are beside it: its own forward gives the same logits."""
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", channels=[4, 4, 8, 8], num_classes=7).eval()
+    images = torch.rand(2, 3, 32, 40)
+    pupil = Pupil(network, 3).eval()
+    kind, lesion, decade, site = pupil(images)
+    assert torch.allclose(kind, network(images), atol=1e-5)
+    assert (lesion.shape, decade.shape, site.shape) == ((2, 1, 2, 3), (2, 9), (2, 3))
 
 
 def test_ema_moves_towards_the_model():

@@ -72,15 +72,25 @@ def fit_probabilities(
     second: NDArray[np.float32],
     labels: Ints,
     offset: Floats,
+    guarded: Sequence[int] = (),
     coverage: float = 0.9,
 ) -> dict[str, Any]:
-    """Contents of ``calibration.json`` from both looks' logits at the validation side, (n, classes) each."""
+    """Contents of ``calibration.json`` from both looks' logits at the validation side.
+
+    Args:
+        first: Logits of the first look, (n, classes).
+        second: Logits of the second look, (n, classes).
+        labels: (n,).
+        offset: (classes,).
+        guarded: As `calibration.conformal_limits` takes them.
+        coverage: What the shortlists promise.
+    """
     out: dict[str, Any] = {"offset": [round(float(v), 5) for v in offset], "coverage": coverage}
     for prefix, logits in (("", first), ("second_", second)):
         temperature = cautious_temperature(logits, labels, offset)
         probs = calibration.probabilities(logits, temperature, offset)
         out[f"{prefix}temperature"] = temperature
-        out[f"{prefix}conformal"] = calibration.lac_threshold(probs, labels, coverage)
+        out[f"{prefix}conformal"] = calibration.conformal_limits(probs, labels, coverage, guarded)
     return out
 
 
@@ -118,6 +128,7 @@ def fit_refinement(
     looks: Sequence[NDArray[np.float32]],
     patients: Sequence[Mapping[str, Any]],
     labels: Ints,
+    guarded: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Strength of the prior and the shortlist limits with it, on the validation side.
 
@@ -127,6 +138,7 @@ def fit_refinement(
         looks: Logits of the first and the second look, (n, classes) each.
         patients: Known of each validation patient.
         labels: (n,).
+        guarded: As `calibration.conformal_limits` takes them.
     """
     shifts = np.stack([prior.shift(prior.known(p)) for p in patients])
 
@@ -140,7 +152,8 @@ def fit_refinement(
     for prefix, logits in zip(("", "second_"), looks, strict=True):
         offset = np.asarray(fitted["offset"]) + strength * shifts
         probs = calibration.probabilities(logits, fitted[f"{prefix}temperature"], offset)
-        out[f"{prefix}refined_conformal"] = calibration.lac_threshold(probs, labels, fitted["coverage"])
+        limits = calibration.conformal_limits(probs, labels, fitted["coverage"], guarded)
+        out[f"{prefix}refined_conformal"] = limits
     return out
 
 
@@ -172,6 +185,31 @@ def mild(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return (
         image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.2)))) if rng.random() < 0.25 else image
     )
+
+
+def degraded(image: Image.Image, kind: str, rng: np.random.Generator) -> Image.Image:
+    """Dermoscopy spoilt until nobody should judge it.
+
+    Args:
+        image: RGB.
+        kind: ``blur``, ``crop`` (a small part of the frame, blown up) or ``colour`` (channels swapped or
+            turned into their negative).
+        rng: source of chance.
+    """
+    w, h = image.size
+    if kind == "blur":
+        return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.015, 0.045)) * w))
+    if kind == "crop":
+        part = float(np.sqrt(rng.uniform(0.03, 0.12)))
+        x, y = rng.uniform(0, 1 - part, 2)
+        box = (round(x * w), round(y * h), round((x + part) * w), round((y + part) * h))
+        return image.crop(box).resize((w, h), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    order = [(2, 1, 0), (1, 2, 0), (2, 0, 1), (1, 0, 2)][int(rng.integers(4))]
+    return Image.fromarray(255 - pixels if rng.random() < 0.3 else pixels[..., order].copy())
+
+
+DEGRADED = ("blur", "crop", "colour")
 
 
 def wash(pixels: NDArray[np.uint8], like: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

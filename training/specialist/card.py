@@ -98,9 +98,15 @@ def measure(folder: Path, data: Path, seed: int) -> dict[str, Any]:
     first, second, scores = read_side(expert, test)
     table = calibration.probabilities(first, fitted.temperature, fitted.offset)
     again = calibration.probabilities(second, fitted.second_temperature, fitted.offset)
+    patients = test.patients
+    shifts = (
+        np.stack([fitted.patient.shift(fitted.patient.known(p)) for p in patients]) if fitted.patient else 0.0
+    )
+    refined = calibration.probabilities(first, fitted.temperature, np.asarray(fitted.offset) + shifts)
     shuffled = np.random.default_rng(seed).permutation(len(table))
     out: dict[str, Any] = {
         "test": summary(table, test.labels, LABELS, fitted.conformal, seed),
+        "test_patient_known": summary(refined, test.labels, LABELS, fitted.refined_conformal, seed),
         "test_second_look": summary(again, test.labels, LABELS, fitted.second_conformal, seed),
         "test_pictures_shuffled": summary(table[shuffled], test.labels, LABELS, fitted.conformal, seed),
     }
@@ -146,6 +152,10 @@ def write_card(folder: Path, data: Path, checkpoint: Path | None, seed: int) -> 
     rows = {k: v for k, v in test.items() if isinstance(v, dict) and "value" in v}
     rows |= {f"recall {k}": v for k, v in test["recall"].items()}
     again, shuffled = figures["test_second_look"], figures["test_pictures_shuffled"]
+    known = figures["test_patient_known"]
+    rows |= {f"patient known: {k}": v for k, v in known.items() if isinstance(v, dict) and "value" in v}
+    rows |= {f"patient known: recall {k}": v for k, v in known["recall"].items()}
+    rows |= {f"coverage of {k}": v for k, v in test["coverage_each"].items()}
     rows |= {f"second look: {k}": again[k] for k in ("accuracy", "balanced_accuracy", "ece_15")}
     rows |= {f"pictures shuffled: {k}": shuffled[k] for k in ("accuracy", "balanced_accuracy")}
     for name in ("refused_learnt_families", "refused_held_back_families"):
@@ -154,5 +164,8 @@ def write_card(folder: Path, data: Path, checkpoint: Path | None, seed: int) -> 
         f"| {k} | {v['value']:.3f} | {v['interval'][0]:.3f} to {v['interval'][1]:.3f} | {v['n']} |"
         for k, v in rows.items()
     ]
-    lines.append(f"\nShortlist size {test['shortlist_size']} labels on average.")
+    sizes = (
+        f"{test['shortlist_size']} labels on average, {known['shortlist_size']} where the patient is known"
+    )
+    lines.append(f"\nShortlist size {sizes}.")
     (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n")

@@ -160,20 +160,24 @@ def erase(images: Tensor, generator: torch.Generator, chance: float = 0.25) -> T
     return images
 
 
-def augment(pixels: np.ndarray, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """A training batch: full rotations, flips, scale, shift, colour, erasing.
+def augment(
+    pixels: np.ndarray, masks: Tensor, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A training batch: full rotations, flips, scale and shift of picture and mask; colour, erasing.
 
     Args:
         pixels: uint8 (n, h, w, 3).
+        masks: (n, 1, h, w), true on the lesion.
         size: (height, width) of the network's input.
         generator: source of chance.
 
     Returns:
-        float (n, 3, height, width) in 0..1.
+        Pictures float (n, 3, height, width) in 0..1, masks float (n, 1, height, width) in 0..1.
     """
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-    images = random_affine(images, size, generator, zoom=(0.75, 0.3), shift=0.08)
-    return erase(colour_jitter(images, generator), generator)
+    both = torch.cat([images, masks.float()], 1)
+    both = random_affine(both, size, generator, zoom=(0.75, 0.3), shift=0.08)
+    return erase(colour_jitter(both[:, :3], generator), generator), both[:, 3:]
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> Tensor:

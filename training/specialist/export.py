@@ -23,6 +23,8 @@ from ...tools import calibration, specialist, weights
 from ...tools.scope import ScopeHead, describe
 from ...tools.skin_tone import typology_angle
 from .calibrate import (
+    DEGRADED,
+    degraded,
     fit_patient,
     fit_probabilities,
     fit_refinement,
@@ -36,6 +38,9 @@ from .card import write_card
 from .data import LABELS, Split, load_split
 from .metrics import balanced_accuracy
 from .train import ARCHITECTURE, build
+
+GUARDED = (LABELS.index("mel"),)
+"""Melanoma must be on the shortlists of melanomas as often as the promise says."""
 
 
 def write_network(checkpoint: Path, folder: Path, which: str) -> None:
@@ -119,12 +124,21 @@ def choose_power(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> 
 
 
 def scope_head(reader: Reader, train: Split, val: Split, pictures: int, each: int, seed: int) -> ScopeHead:
-    """Fit the scope head on ``pictures`` of the train side, twice each, and ``each`` drawn ones a family."""
+    """Fit the scope head.
+
+    Inside are ``pictures`` of the train side, twice each; outside ``each`` drawn ones a family and twice as
+    many pictures of the train side spoilt in each way.
+    """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(train.labels))[:pictures]
     plain = [Image.fromarray(train.images[row]) for row in rows]
     inside = reader.features(plain + [mild(image, rng) for image in plain])
-    outside = reader.features(negatives(train.images, each, seed))
+    spoilt = [
+        degraded(Image.fromarray(train.images[row]), kind, rng)
+        for kind in DEGRADED
+        for row in rng.permutation(len(train.labels))[: 2 * each]
+    ]
+    outside = reader.features(negatives(train.images, each, seed) + spoilt)
     held = reader.features([Image.fromarray(pixels) for pixels in val.images])
     return fit_scope(inside, outside, held)
 
@@ -158,9 +172,11 @@ def export(args: argparse.Namespace) -> None:
     first, second = looks(reader, val)
     counts = np.bincount(train.labels, minlength=len(LABELS))
     power = choose_power(first, val.labels, counts) if args.power is None else args.power
-    fitted: dict[str, Any] = fit_probabilities(first, second, val.labels, prior_offset(counts, power))
+    fitted: dict[str, Any] = fit_probabilities(
+        first, second, val.labels, prior_offset(counts, power), GUARDED
+    )
     prior = fit_patient(train.patients, train.labels, len(LABELS))
-    fitted |= fit_refinement(prior, fitted, (first, second), val.patients, val.labels)
+    fitted |= fit_refinement(prior, fitted, (first, second), val.patients, val.labels, GUARDED)
     fitted["skin_tone"] = tone_range(train)
     (folder / "calibration.json").write_text(json.dumps(fitted, indent=2) + "\n")
     scope_head(reader, train, val, args.pictures, args.negatives, args.seed).save(

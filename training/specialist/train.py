@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...hashing import file_sha256
+from ..segmenter.data import load_pairs
 from .data import LABELS, augment, load_split, resize
+from .lessons import Pupil, Targets, targets
 
 ARCHITECTURE: dict[str, Any] = {
     "architecture": "resnet18",
@@ -110,12 +113,15 @@ def train(args: argparse.Namespace) -> None:
     val_images = resize(val.images, size)
     counts = np.bincount(side.labels, minlength=len(LABELS))
     weights = torch.from_numpy(1 / np.sqrt(counts[side.labels]))
+    args.out.mkdir(parents=True, exist_ok=True)
+    masks = load_pairs(args.data, "train")[1]
+    wanted = targets(side, masks, args.smoothing)
     model = build().to(memory_format=torch.channels_last)
+    pupil = Pupil(model, wanted.site.shape[1])
     ema = copy.deepcopy(model).requires_grad_(False)
-    optimiser = torch.optim.AdamW(parameter_groups(model, args.decay), lr=args.lr, betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(parameter_groups(pupil, args.decay), lr=args.lr, betas=(0.9, 0.99))
     steps = len(side.labels) // args.batch
     first, step, spent = 0, 0, 0.0
-    args.out.mkdir(parents=True, exist_ok=True)
     last = args.out / "last.pt"
     started_from = ""
     if args.start and not last.exists():  # a warm restart (Loshchilov and Hutter 2017, arXiv:1608.03983)
@@ -125,7 +131,7 @@ def train(args: argparse.Namespace) -> None:
         started_from = file_sha256(args.start)
     if last.exists():
         saved = torch.load(last, weights_only=True)
-        model.load_state_dict(saved["model"])
+        pupil.load_state_dict(saved["pupil"])
         ema.load_state_dict(saved["ema"])
         optimiser.load_state_dict(saved["optimiser"])
         generator.set_state(saved["generator"])
@@ -145,7 +151,7 @@ def train(args: argparse.Namespace) -> None:
     start = time.monotonic() - spent
     progress = 0.0
     for epoch in range(first, args.epochs):
-        model.train()
+        pupil.train()
         rows = torch.multinomial(weights, steps * args.batch, replacement=True, generator=generator).numpy()
         total = 0.0
         for chunk in rows.reshape(steps, args.batch):
@@ -155,7 +161,7 @@ def train(args: argparse.Namespace) -> None:
             for group in optimiser.param_groups:
                 group["lr"] = one_cycle(progress, args.lr)
             total += train_step(
-                model, optimiser, side.images[chunk], side.labels[chunk], size, args, generator
+                pupil, optimiser, side.images[chunk], wanted.rows(chunk), size, args, generator
             )
             step += 1
             update_ema(ema, model, min(args.ema, (1 + step) / (10 + step)))
@@ -174,6 +180,7 @@ def train(args: argparse.Namespace) -> None:
         torch.save(
             {
                 "model": model.state_dict(),
+                "pupil": pupil.state_dict(),
                 "ema": ema.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "generator": generator.get_state(),
@@ -192,38 +199,36 @@ def train(args: argparse.Namespace) -> None:
 
 
 def train_step(
-    model: nn.Module,
+    pupil: Pupil,
     optimiser: torch.optim.Optimizer,
     pixels: np.ndarray,
-    labels: np.ndarray,
+    wanted: Targets,
     size: tuple[int, int],
     args: argparse.Namespace,
     generator: torch.Generator,
 ) -> float:
-    """One step with mixup (Zhang et al. 2018, arXiv:1710.09412) and label smoothing; returns the loss.
+    """One step with mixup (Zhang et al. 2018, arXiv:1710.09412); returns the loss.
 
     Args:
-        model: the network, in training mode.
+        pupil: the network with its training heads, in training mode.
         optimiser: with its learning rate already set.
         pixels: uint8 (n, h, w, 3).
-        labels: int64 (n,).
+        wanted: their targets; the masks follow the augmentation.
         size: (height, width) of the network's input.
-        args: ``mixup`` (the Beta parameter) and ``smoothing``.
+        args: ``mixup`` (the Beta parameter), ``mask`` and ``patient`` (weights of the two further losses).
         generator: source of chance for the augmentation.
     """
-    images = normalise(augment(pixels, size, generator))
-    target = F.one_hot(torch.from_numpy(labels), len(LABELS)).float()
-    target = target * (1 - args.smoothing) + args.smoothing / len(LABELS)
+    images, masks = augment(pixels, wanted.mask, size, generator)
+    images = normalise(images)
     seed = int(torch.randint(2**31, (1,), generator=generator))
     share = float(np.random.default_rng(seed).beta(args.mixup, args.mixup))
     images = share * images + (1 - share) * images.flip(0)
-    target = share * target + (1 - share) * target.flip(0)
+    wanted = replace(wanted, mask=masks).mixed(share)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(images)
-    loss = F.cross_entropy(logits.float(), target)
+        loss = pupil.loss(images, wanted, args.mask, args.patient)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())
 
@@ -248,6 +253,8 @@ def main() -> None:
     parser.add_argument("--ema", type=float, default=0.997)
     parser.add_argument("--mixup", type=float, default=0.2)
     parser.add_argument("--smoothing", type=float, default=0.05)
+    parser.add_argument("--mask", type=float, default=0.3, help="weight of the loss of the lesion's mask")
+    parser.add_argument("--patient", type=float, default=0.05, help="weight of the losses of age and site")
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, default=3, help="epochs between looks at val")

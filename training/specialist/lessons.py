@@ -1,0 +1,94 @@
+"""What the specialist learns from beside the label: the lesion's mask, and the patient's age and site.
+
+The heads for them are thrown away after training (Caruana 1997, doi:10.1023/A:1007379606734).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .data import LABELS, Split
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What pictures are to be answered with; rows of nothing but zeros are not learnt.
+
+    Attributes:
+        kind: Shares of the classes, (n, classes).
+        mask: Share of lesion, (n, 1, h, w).
+        decade: Age by decades, (n, 9).
+        site: One of the sites, (n, sites).
+    """
+
+    kind: Tensor
+    mask: Tensor
+    decade: Tensor
+    site: Tensor
+
+    def rows(self, which: np.ndarray) -> Targets:
+        """Some of them, in that order."""
+        return Targets(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def mixed(self, share: float) -> Targets:
+        """Each blended with the one across, as mixup blends the pictures (arXiv:1710.09412)."""
+        values = (getattr(self, f.name).float() for f in fields(self))
+        return Targets(*(share * v + (1 - share) * v.flip(0) for v in values))
+
+
+def targets(side: Split, masks: np.ndarray, smoothing: float) -> Targets:
+    """All targets of a side.
+
+    Args:
+        side: Pictures with labels and patients.
+        masks: bool (n, h, w).
+        smoothing: Share of the label that is spread over all classes.
+    """
+    kind = F.one_hot(torch.from_numpy(side.labels), len(LABELS)).float()
+    kind = kind * (1 - smoothing) + smoothing / len(LABELS)
+    sites = sorted({p["site"] for p in side.patients if "site" in p})
+    decades = [min(int(p["age"] // 10), 8) if "age" in p else -1 for p in side.patients]
+    places = [sites.index(p["site"]) if "site" in p else -1 for p in side.patients]
+    return Targets(kind, torch.from_numpy(masks)[:, None], _one_hot(decades, 9), _one_hot(places, len(sites)))
+
+
+def _one_hot(values: Sequence[int], count: int) -> Tensor:
+    """One row each, (n, count); of a value of -1 a row of zeros."""
+    return F.one_hot(torch.tensor(values) + 1, count + 1)[:, 1:].float()
+
+
+class Pupil(nn.Module):
+    """A timm ResNet with the two heads that only training needs."""
+
+    def __init__(self, network: nn.Module, sites: int) -> None:
+        """Adds fresh heads to `network`."""
+        super().__init__()
+        net: Any = network
+        self.network = network
+        self.lesion = nn.Conv2d(net.feature_info[-2]["num_chs"], 1, 1)
+        self.decade, self.site = nn.Linear(net.num_features, 9), nn.Linear(net.num_features, sites)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of class (n, classes), lesion (n, 1, h', w'), decade (n, 9) and site (n, sites)."""
+        net: Any = self.network
+        fine = net.layer3(net.layer2(net.layer1(net.maxpool(net.act1(net.bn1(net.conv1(images)))))))
+        maps = net.layer4(fine)
+        pooled = net.forward_head(maps, pre_logits=True)
+        return net.fc(pooled), self.lesion(fine), self.decade(pooled), self.site(pooled)
+
+    def loss(self, images: Tensor, wanted: Targets, mask: float, patient: float) -> Tensor:
+        """Cross-entropy of the class, plus weighted ones of mask and patient; a scalar."""
+        kind, lesion, decade, site = self(images)
+        marked = F.adaptive_avg_pool2d(wanted.mask, lesion.shape[-2:])
+        total = F.cross_entropy(kind.float(), wanted.kind)
+        total = total + mask * F.binary_cross_entropy_with_logits(lesion.float(), marked)
+        for logits, want in ((decade, wanted.decade), (site, wanted.site)):
+            total = total + patient * F.cross_entropy(logits.float(), want)
+        return total
