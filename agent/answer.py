@@ -101,6 +101,7 @@ class Audit(BaseModel):
     weights: dict[str, str] = Field(default_factory=dict, description="part -> SHA-256")
     graph_version: str = ""
     thresholds: dict[str, float] = {}
+    limits: dict[str, str] = Field(default_factory=dict, description="part -> what it cannot do")
     generalist: str = ""
     prompt_version: str = ""
     ms: dict[str, float] = {}

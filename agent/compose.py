@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import Unavailable
+from ..tools.classify import CLASSIFY as CARD
 from ..tools.classify import NAME as CLASSIFY
 from ..tools.conditions import NAME as CONDITIONS
 from ..tools.knowledge import NAME as QUERY
@@ -189,6 +190,7 @@ def _audit(state: State, env: Env, shown: Sequence[Mapping[str, Any]]) -> Audit:
         weights={name: sha for name, sha in weights.items() if sha},
         graph_version=graph_version,
         thresholds=thresholds,
+        limits={CLASSIFY: CARD.limits} if shown else {},
         generalist=context.profile or env.deps.profile,
         prompt_version=version(),
         ms=work.get("ms", {}),

@@ -196,9 +196,11 @@ class Generalists:
 
 
 def _specialist() -> SpecialistLike:
+    from ..tools.segmenter import Segmenter
     from ..tools.specialist import Specialist
 
-    return Specialist.load()
+    segmenter = Lazy(Segmenter.load)
+    return Specialist.load(outline=lambda image: segmenter().segment(image))
 
 
 def _graph(settings: Settings) -> KnowledgeGraph:

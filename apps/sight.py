@@ -18,6 +18,8 @@ from .pictures import load, walk
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..tools.specialist import Specialist
+
 FIELDS = (
     "label", "curie", "confidence", "probabilities", "prediction_set", "in_scope", "scope_score", "quality"
 )  # fmt: skip
@@ -28,6 +30,9 @@ def classify(
     age: Age = None,
     sex: Sex = None,
     site: Site = None,
+    where: Annotated[
+        Path | None, typer.Option("--where", help="Folder for pictures of where the specialist looked.")
+    ] = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON line per picture.")] = False,
 ) -> None:
     """Name the most likely of seven kinds of lesion, with calibrated probabilities."""
@@ -47,7 +52,19 @@ def classify(
             row |= {
                 field: getattr(result, field) for field in (*FIELDS, *(["refined_by"] if patient else []))
             }
+            if where is not None and result.label:
+                row["where"] = _looked(specialist, picture, result.label, where, Path(row["path"]).stem)
             emit(row) if jsonl else show_classification(row, specialist.names)
+
+
+def _looked(specialist: Specialist, picture: Image.Image, label: str, folder: Path, stem: str) -> str:
+    """Writes the picture of what spoke for a label; returns its path."""
+    from ..tools.where import heat_picture, where
+
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{_free(folder, stem, 'where')}_where.png"
+    heat_picture(picture, where(specialist, picture, label)).save(file)
+    return str(file)
 
 
 def segment(
@@ -75,7 +92,7 @@ def segment(
                 segmenter = Segmenter.load()
                 progress.stop()
             mask = segmenter.segment(picture)
-            name = _free(out, Path(row["path"]).stem)
+            name = _free(out, Path(row["path"]).stem, "mask")
             mask_image(mask).save(out / f"{name}_mask.png")
             overlay(picture, mask).save(out / f"{name}_overlay.png")
             row |= {"mask": str(out / f"{name}_mask.png"), **asdict(measure(picture, mask, mm_per_px))}
@@ -102,10 +119,10 @@ def _pictures(
         raise typer.Exit(BadInput.exit_code)
 
 
-def _free(folder: Path, stem: str) -> str:
-    """A name of which no mask lies in the folder yet: pictures of several folders share names."""
+def _free(folder: Path, stem: str, kind: str) -> str:
+    """A name of which no picture of a kind lies in the folder yet: several folders may share names."""
     names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
-    return next(name for name in names if not (folder / f"{name}_mask.png").exists())
+    return next(name for name in names if not (folder / f"{name}_{kind}.png").exists())
 
 
 def register(app: typer.Typer) -> None:

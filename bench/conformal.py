@@ -127,9 +127,8 @@ def main() -> None:
     labels = np.concatenate([side.side.labels for side in sides])
     groups = [group[name] for side in sides for name in side.side.ids]
     melanoma = sides[0].expert.labels.index("mel")
-    print(
-        f"{f'n = {len(labels)}, {args.splits} splits':38} covered  [beta-binomial]  melanoma  [beta-binomial]  size"
-    )
+    head = f"n = {len(labels)}, {args.splits} splits"
+    print(f"{head:38} covered  [beta-binomial]  melanoma  [beta-binomial]  size")
     for patient in (False, True):
         probs = np.concatenate([side.shares(patient=patient) for side in sides])
         for name, lists in ways(melanoma).items():

@@ -1,6 +1,6 @@
 """Print the specialist's figures.
 
-    python -m clarify.bench.specialist --data PATH [--weights FOLDER] [--external PATH] [--json]
+    python -m clarify.bench.specialist --data PATH [--weights FOLDER] [--external PATH] [--svg FILE] [--json]
 
 ``--data`` is the HAM10000 folder; its ``clean_split`` test side is used, with a row where the pictures are
 shuffled among the cases. ``--external`` adds melanoma against nevus on another archive (``images_180.zip``,
@@ -22,9 +22,12 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from ..tools.calibration import calibration_error
 from ..tools.specialist import DEFAULT, Specialist
 from ..training.specialist.card import measure
 from ..training.specialist.metrics import share
+from .looks import Looks, looks
+from .svg import Line, draw
 
 PHOTOGRAPHS = (
     "astronaut camera chelsea coffee rocket retina immunohistochemistry page text coins moon brick grass "
@@ -51,22 +54,39 @@ def external(folder: Path, data: Path) -> dict[str, Any]:
     return {"in_scope": share(np.array(inside)), "melanoma_auc_in_scope": {"value": area, "n": len(labels)}}
 
 
-def photographs(folder: Path) -> dict[str, Any]:
-    """Share of ordinary photographs that are refused; those that come with scikit-image and scikit-learn."""
+def photographs() -> dict[str, Image.Image]:
+    """Ordinary photographs: those that come with scikit-image and scikit-learn."""
     import skimage.data
     from sklearn.datasets import load_sample_images
 
     pictures = {name: np.asarray(getattr(skimage.data, name)()) for name in PHOTOGRAPHS.split()}
     pictures |= {f"sample {i}": image for i, image in enumerate(load_sample_images().images)}
+    values = {n: p * 255 if p.dtype == bool else p for n, p in pictures.items()}
+    return {n: Image.fromarray(v.astype(np.uint8)).convert("RGB") for n, v in values.items()}
+
+
+def refused_photographs(folder: Path) -> dict[str, Any]:
+    """Share of ordinary photographs that are refused."""
     expert = Specialist.load(folder)
-    inside = {}
-    for name, pixels in pictures.items():
-        values = (pixels * 255).astype(np.uint8) if pixels.dtype == bool else pixels.astype(np.uint8)
-        inside[name] = expert.classify(Image.fromarray(values).convert("RGB")).in_scope
+    inside = {name: expert.classify(image).in_scope for name, image in photographs().items()}
     return {
         "refused": share(~np.array(list(inside.values()))),
         "let through": [n for n, ok in inside.items() if ok],
     }
+
+
+def reliability(side: Looks, bins: int = 10) -> str:
+    """The reliability diagram of the first look as SVG: how often it is right, by confidence."""
+    lines = []
+    for name, patient in (("picture alone", False), ("patient known", True)):
+        probs = side.shares(patient=patient)
+        confidence, right = probs.max(1), probs.argmax(1) == side.side.labels
+        place = np.minimum((confidence * bins).astype(int), bins - 1)
+        used = [b for b in range(bins) if (place == b).sum() >= 10]
+        points = [(float(confidence[place == b].mean()), float(right[place == b].mean())) for b in used]
+        error = calibration_error(probs, side.side.labels)
+        lines.append(Line(f"{name}, ECE {error:.3f}", points))
+    return draw("How often it is right", lines, across="confidence", up="right", diagonal=True)
 
 
 def speed(folder: Path, rounds: int = 20) -> dict[str, float]:
@@ -107,12 +127,15 @@ def main() -> None:
     parser.add_argument("--external", type=Path)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--svg", type=Path, help="where to write the reliability diagram")
     args = parser.parse_args()
     figures = measure(args.weights, args.data, args.seed)
-    figures["photographs"] = photographs(args.weights)
+    figures["photographs"] = refused_photographs(args.weights)
     if args.external:
         figures["external"] = external(args.weights, args.external)
     figures["speed"] = speed(args.weights)
+    if args.svg:
+        args.svg.write_text(reliability(looks(args.weights, args.data, "test")), encoding="utf-8")
     if args.json:
         print(json.dumps(figures))
     else:

@@ -23,7 +23,8 @@ CLASSIFY = ToolCard(
     task="Classifies a dermoscopy picture of one skin lesion into seven kinds.",
     inputs="the id of a picture of this conversation",
     outputs="calibrated probabilities, a shortlist, and whether the picture is in its scope",
-    limits="seven kinds of pigmented lesions only; rashes, documents and landscapes are out of scope.",
+    limits="seven kinds of pigmented lesions only; rashes, documents and landscapes are out of scope; nearly "
+    "all skin it learnt from is light, and on darker skin its figures do not hold.",
     measured=lambda: figures(
         "specialist",
         "accuracy {accuracy:.2f}, balanced {balanced_accuracy:.2f}, shortlist right {coverage:.2f} "

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import calibration
-from .image_quality import quality
+from .image_quality import cut_off, quality
 from .patient_prior import Known, PatientPrior
 from .scope import ScopeHead, describe
 from .skin_tone import outside, typology_angle
 from .weights import load_float, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
 FILES = ("model.safetensors", "config.json", "labels.json", "calibration.json", "scope.safetensors")
 DEFAULT = Path(__file__).resolve().parent.parent / "weights" / "specialist"
 HINT = "Restore the folder from the release, or train and export it with clarify.training.specialist."
+
+
+Outline = Callable[[Image.Image], NDArray[np.bool_]]
+"""Marks the lesion of an RGB picture: (height, width), true on it."""
 
 
 class Classification(BaseModel):
@@ -157,9 +163,10 @@ class Specialist:
         fitted: Calibration,
         scope: ScopeHead,
         sha256: str,
+        outline: Outline | None = None,
     ) -> None:
         """Put the parts together; `load` does it from a folder."""
-        self._model, self._transform = model.eval(), transform
+        self._model, self._transform, self._outline = model.eval(), transform, outline
         self.fitted, self.scope = fitted, scope
         self._lock = threading.Lock()
         self.labels: tuple[str, ...] = tuple(labels)
@@ -168,11 +175,12 @@ class Specialist:
         self.sha256 = sha256
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Specialist:
+    def load(cls, folder: Path | None = None, outline: Outline | None = None) -> Specialist:
         """Load verified weights.
 
         Args:
             folder: What the export wrote; the shipped weights when None.
+            outline: Marks the lesion, so that a second look can say that it is cut off.
 
         Raises:
             WeightsMissing: A file is absent or changed. Random weights are never used instead.
@@ -187,7 +195,17 @@ class Specialist:
         return cls(
             model, transform, json.loads((folder / "labels.json").read_text()),
             Calibration(**fitted), ScopeHead.load(folder / "scope.safetensors"), sha256,
+            outline,
         )  # fmt: skip
+
+    @property
+    def network(self) -> Any:
+        """The timm model; it is shared, so leave it in evaluation mode."""
+        return self._model
+
+    def prepared(self, image: Image.Image) -> torch.Tensor:
+        """A picture as the network takes it, (3, h, w)."""
+        return self._transform(image)
 
     def logits_and_features(self, images: Sequence[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
         """Raw outputs, one row per picture as given: logits (n, classes), pooled features (n, f)."""
@@ -204,7 +222,9 @@ class Specialist:
 
     def second_look(self, image: Image.Image, patient: Mapping[str, Any] | None = None) -> Classification:
         """Classify again, with the mirror images of a crop around the lesion beside those of the frame."""
-        return self._judge(image, second_views(image), self.fitted.limits(second=True), patient)
+        seen = self._judge(image, second_views(image), self.fitted.limits(second=True), patient)
+        reasons = cut_off(self._outline(image)) if self._outline and seen.in_scope else []
+        return seen.model_copy(update={"quality": seen.quality + reasons})
 
     def known(self, patient: Mapping[str, Any] | None) -> Known:
         """What of a patient's context refines a classification."""

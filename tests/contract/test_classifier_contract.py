@@ -16,7 +16,7 @@ from clarify.errors import WeightsMissing
 from clarify.tools.scope import describe
 from clarify.tools.skin_tone import OUTSIDE
 from clarify.tools.specialist import DEFAULT, FILES, Classification, Specialist
-from clarify.training.specialist.calibrate import fit_probabilities, fit_scope
+from clarify.training.specialist.calibrate import fit_patient, fit_probabilities, fit_refinement, fit_scope
 from clarify.training.specialist.export import Reader, write_manifest
 from clarify.training.specialist.scenes import LEARNT, draw_many
 from clarify.training.synthetic import draw_lesion, random_spec
@@ -42,7 +42,10 @@ def small_model(folder):
     (folder / "labels.json").write_text(json.dumps(labels))
     reader = Reader(folder)
     logits = np.stack([reader.logits(image, False) for image in LESIONS])
-    fitted = fit_probabilities(logits, logits, np.arange(24) % 3, np.zeros(3))
+    labels = np.arange(24) % 3
+    fitted = fit_probabilities(logits, logits, labels, np.zeros(3))
+    people = [{"age": 20.0 + 25 * label, "sex": "female", "site": "back"} for label in labels]
+    fitted |= fit_refinement(fit_patient(people, labels, 3), fitted, (logits, logits), people, labels)
     (folder / "calibration.json").write_text(json.dumps(fitted))
     others = [Image.fromarray(p) for ps in draw_many(LEARNT, 2, 0, (90, 120)).values() for p in ps]
     inside = reader.features(LESIONS)
@@ -86,6 +89,34 @@ def test_a_lesion_gets_a_calibrated_label(expert, look):
     assert found.label == max(found.probabilities, key=found.probabilities.get) == found.prediction_set[0]
     assert found.confidence == found.probabilities[found.label]
     assert found.curies == expert.curies[found.label] and found.curie == found.curies[0]
+
+
+@pytest.mark.parametrize("look", ["classify", "second_look"])
+def test_what_is_known_of_the_patient_refines_and_the_unknown_changes_nothing(expert, look):
+    image, _ = in_scope(expert)
+    plain = getattr(expert, look)(image)
+    for nothing in ({}, {"site": "hip"}, {"age": -1, "sex": "?", "bleeds": True}):
+        assert expert.known(nothing) == {} and getattr(expert, look)(image, nothing) == plain
+    people = [{"age": age, "sex": sex, "site": site} for age in (20, 80) for sex in ("female", "male")
+              for site in ("back", "face")]  # fmt: skip
+    refined = [getattr(expert, look)(image, person) for person in people]
+    for person, found in zip(people, refined, strict=True):
+        assert found.refined_by == expert.known(person)
+        assert sum(found.probabilities.values()) == pytest.approx(1)
+        assert found.prediction_set[0] == found.label
+    moved = [found for found in refined if found.refined_by]
+    assert all(found.probabilities != plain.probabilities for found in moved)
+
+
+def test_the_shipped_one_knows_age_sex_and_site():
+    expert = Specialist.load()
+    assert expert.known({"age": 70, "sex": "male", "site": "left cheek"}) == {
+        "age": 70.0, "sex": "male", "site": "face",
+    }  # fmt: skip
+    image = next(image for image in LESIONS if expert.classify(image).in_scope)
+    young, old = (expert.classify(image, {"age": age}).probabilities["nv"] for age in (15, 85))
+    assert young > old
+    assert len(expert.fitted.conformal) == len(expert.fitted.refined_conformal) == 7
 
 
 def test_another_kind_of_picture_never_reaches_a_label(expert):

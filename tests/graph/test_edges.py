@@ -425,3 +425,9 @@ def test_a_finding_is_looked_at_anew_when_the_patient_becomes_known(session: Mak
     assert expert.looks == ["first"]
     answer = talk.ask("She is a woman of 30. What is this?", images=[pic], thread="t")
     assert expert.looks == ["first", "first"] and "sex" in answer.findings[0].refined_by
+
+
+def test_the_audit_says_whose_skin_was_learnt_from(session: Make, pic: bytes) -> None:
+    answer = session(good("describe")).ask("What is this?", images=[pic])
+    assert "nearly all skin it learnt from is light" in answer.audit.limits["classify_lesion"]
+    assert session(good("describe")).ask("What is melanoma?").audit.limits == {}
