@@ -13,7 +13,7 @@ import numpy as np
 from .specialist.scenes import LEARNT
 from .synthetic import draw_lesion, random_spec
 
-SURE, UNSURE, LANDSCAPE, RASH = 112, 74, 3, 10
+SURE, UNSURE, LANDSCAPE, RASH = 383, 74, 3, 10
 
 
 def write_examples(folder: Path) -> None:
