@@ -86,9 +86,11 @@ class Pupil(nn.Module):
     def loss(self, images: Tensor, wanted: Targets, mask: float, patient: float) -> Tensor:
         """Cross-entropy of the class, plus weighted ones of mask and patient; a scalar."""
         kind, lesion, decade, site = self(images)
-        marked = F.adaptive_avg_pool2d(wanted.mask, lesion.shape[-2:])
         total = F.cross_entropy(kind.float(), wanted.kind)
-        total = total + mask * F.binary_cross_entropy_with_logits(lesion.float(), marked)
-        for logits, want in ((decade, wanted.decade), (site, wanted.site)):
-            total = total + patient * F.cross_entropy(logits.float(), want)
+        if mask:
+            marked = F.adaptive_avg_pool2d(wanted.mask, lesion.shape[-2:])
+            total = total + mask * F.binary_cross_entropy_with_logits(lesion.float(), marked)
+        if patient:
+            known = ((decade, wanted.decade), (site, wanted.site))
+            total = total + patient * sum(F.cross_entropy(logits.float(), want) for logits, want in known)
         return total
