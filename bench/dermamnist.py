@@ -4,7 +4,7 @@
 
 ``c`` is DermaMNIST-C, whose lesions are on one side only (Abhishek et al., arXiv:2401.14497); ``official``
 leaks: a third of its test pictures show a lesion that is also in training, so that it compares with figures
-that were published and says little else. The rows are the 85 % that are here, at 28 pixels (or ``--full``: the
+that were published and says little else. The rows are the 85 % that are here, at 28 pixels (``--full``: the
 whole frame at 120 x 160). Nothing is chosen on the test part: the averaged weights after the last epoch are
 taken.
 """
