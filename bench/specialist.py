@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 from ..tools.calibration import calibration_error
 from ..tools.specialist import DEFAULT, Specialist
 from ..training.specialist.card import measure
-from ..training.specialist.metrics import share
+from ..training.specialist.metrics import bootstrap, share
 from .looks import Looks, looks
 from .svg import Line, draw
 
@@ -36,7 +36,11 @@ PHOTOGRAPHS = (
 
 
 def external(folder: Path, data: Path) -> dict[str, Any]:
-    """Melanoma against nevus on dermoscopy from other clinics: AUC of P(mel), share in scope."""
+    """Melanoma against nevus on dermoscopy from other clinics, of what is in scope.
+
+    Returns:
+        The share in scope, and areas under the curve of P(mel), of P(mel) among the two, and of 1 - P(nv).
+    """
     expert = Specialist.load(folder)
     with (data / "labels.csv").open(newline="") as handle:
         truth = {row["image_id"]: row["dx"] for row in csv.DictReader(handle)}
@@ -48,10 +52,16 @@ def external(folder: Path, data: Path) -> dict[str, Any]:
                     found = expert.classify(picture.convert("RGB"))
                 inside.append(found.in_scope)
                 if found.in_scope:
-                    scores.append(found.probabilities["mel"])
+                    mel, nv = found.probabilities["mel"], found.probabilities["nv"]
+                    scores.append((mel, mel / (mel + nv), 1 - nv))
                     labels.append(truth[Path(name).stem] == "mel")
-    area = round(float(roc_auc_score(labels, scores)), 4)
-    return {"in_scope": share(np.array(inside)), "melanoma_auc_in_scope": {"value": area, "n": len(labels)}}
+    areas: dict[str, Any] = {"in_scope": share(np.array(inside))}
+    names = ("auc_of_melanoma", "auc_of_melanoma_among_the_two", "auc_of_not_a_nevus")
+    truth = np.array(labels, np.int64)
+    for name, column in zip(names, np.array(scores).T, strict=True):
+        two = np.stack([1 - column, column], 1)
+        areas[name] = bootstrap(lambda p, y: float(roc_auc_score(y, p[:, 1])), two, truth)
+    return areas
 
 
 def photographs() -> dict[str, Image.Image]:
