@@ -15,13 +15,14 @@ from ..errors import BadInput, Unavailable
 from ..graph_schema.protocol import ConditionRow, FactRow, KnowledgeGraph, Link
 from ..graph_schema.told import Told
 from ..tools.classify import SpecialistLike
-from ..tools.experts import Experts
+from ..tools.experts import Experts, Memo
 from ..tools.knowledge import Knowledge
 from .context import DEFAULT, Context
 from .images import ImageStore, LocalImageStore
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from ..tools.specialist import Classification
     from .lexicon import Lexicon
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Deps:
         lexicon: Gives the names that grounding reads statements with.
         images: Keeps the pictures of conversations.
         experts: Further experts on pictures, with what they have seen.
+        looks: What the specialist saw at first looks, by picture, weights and patient.
         profile: The generalist of a run that names none; decides which system prompt it reads.
     """
 
@@ -68,6 +70,7 @@ class Deps:
     lexicon: Callable[[], Lexicon]
     images: ImageStore
     experts: Experts = field(default_factory=Experts)
+    looks: Memo[Classification] = field(default_factory=Memo)
     profile: str = "nano"
 
 

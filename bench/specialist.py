@@ -57,10 +57,10 @@ def external(folder: Path, data: Path) -> dict[str, Any]:
                     labels.append(truth[Path(name).stem] == "mel")
     areas: dict[str, Any] = {"in_scope": share(np.array(inside))}
     names = ("auc_of_melanoma", "auc_of_melanoma_among_the_two", "auc_of_not_a_nevus")
-    truth = np.array(labels, np.int64)
+    is_melanoma = np.array(labels, np.int64)
     for name, column in zip(names, np.array(scores).T, strict=True):
         two = np.stack([1 - column, column], 1)
-        areas[name] = bootstrap(lambda p, y: float(roc_auc_score(y, p[:, 1])), two, truth)
+        areas[name] = bootstrap(lambda p, y: float(roc_auc_score(y, p[:, 1])), two, is_melanoma)
     return areas
 
 

@@ -16,6 +16,7 @@ from .weights import figures
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .experts import Memo
     from .specialist import Classification
 
 CLASSIFY = ToolCard(
@@ -128,6 +129,8 @@ def classify_tool(
     threshold: float,
     scope: float | None = None,
     patient: Mapping[str, Any] | None = None,
+    sha256: Mapping[str, str] | None = None,
+    memo: Memo[Classification] | None = None,
 ) -> BaseTool:
     """Makes the tool for one turn.
 
@@ -138,6 +141,8 @@ def classify_tool(
         threshold: Confidence from which a finding is shown as sure.
         scope: See `as_finding`.
         patient: Age, sex and site, where known.
+        sha256: Hashes of the pictures, by which first looks are remembered.
+        memo: What remembers them, across conversations; None: nothing does.
 
     Returns:
         A tool whose artifact is `{"finding": ...}` in plain values.
@@ -153,8 +158,13 @@ def classify_tool(
     )
 
     def run(image: str, second_look: bool = False) -> tuple[str, dict[str, Any]]:
-        expert, pixels = specialist(), open_image(image)
-        seen = (expert.second_look if second_look else expert.classify)(pixels, patient)
+        expert = specialist()
+        if second_look or memo is None or sha256 is None:
+            pixels = open_image(image)
+            seen = (expert.second_look if second_look else expert.classify)(pixels, patient)
+        else:
+            key = (expert.sha256, sha256.get(image, image), tuple(sorted(expert.known(patient).items())))
+            seen = memo(key, lambda: expert.classify(open_image(image), patient))
         finding = as_finding(image, seen, second_look=second_look, scope=scope)
         return show(finding, expert.names, threshold), {"finding": finding}
 

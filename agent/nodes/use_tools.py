@@ -54,7 +54,7 @@ def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
         classify.NAME: {
             "specialist": deps.specialist, "open_image": open_image, "pictures": names,
             "threshold": context.confidence_threshold, "scope": context.scope_threshold,
-            "patient": state.get("patient"),
+            "patient": state.get("patient"), "sha256": pictures, "memo": deps.looks,
         },
         knowledge.NAME: {
             "knowledge": deps.knowledge, "max_rows": context.max_rows,

@@ -130,6 +130,16 @@ def test_a_picture_is_looked_at_once_with_the_same_weights() -> None:
     assert looked == [(64, 48), (20, 10), (30, 10)]  # the first is the warm-up
 
 
+def test_the_specialist_looks_once_at_a_picture_whatever_the_conversation(session: Make, pic: bytes) -> None:
+    expert = Expert()
+    talk = session(good("describe"), expert=expert)
+    first, again = (talk.ask("What is this?", images=[pic], thread=name) for name in ("a", "b"))
+    assert expert.looks == ["first"] and first.findings == again.findings
+    talk.ask("She is a woman of 30. What is this?", images=[pic], thread="c")
+    talk.ask("What is this?", images=[picture(9)], thread="d")
+    assert expert.looks == ["first"] * 3
+
+
 def test_many_threads_load_once_and_look_at_the_same_time() -> None:
     loaded: list[int] = []
     together = threading.Barrier(4, timeout=10)
