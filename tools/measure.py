@@ -39,7 +39,7 @@ def measure_lesion(segmenter: Segmenter, image: Image.Image) -> Seen:
 
     mask = segmenter.segment(image)
     found = measure(image, mask)
-    values = {"share of the picture": f"{100 * found.area_fraction:.0f} %"}
+    values = {"area": f"{100 * found.area_fraction:.0f} % of the picture"}
     if found.asymmetry is not None and found.border_irregularity is not None:
         values |= {
             "asymmetry": f"{found.asymmetry:.2f} (0 none, 1 complete)",

@@ -27,7 +27,10 @@ def weigh(state: State, env: Env) -> dict[str, Any]:
                 subjects += expert.curies.get(label, [])
                 topics.append(expert.names.get(label, label))
         if known := finding["refined_by"]:
-            reason = f"{image}: with {', '.join(f'{name} {value}' for name, value in known.items())}"
+            said = (
+                f"{name} {value:g}" if name == "age" else f"{name} {value}" for name, value in known.items()
+            )
+            reason = f"{image}: with {', '.join(said)}"
             notes.append(decision(work, "patient", "refined", value=image, reason=reason))
         if finding["quality"]:
             reason = f"{image}: {', '.join(finding['quality'])}"

@@ -229,6 +229,6 @@ def test_the_shipped_expert_measures_a_drawn_lesion() -> None:
     image = Image.open(Path(__file__).parents[2] / "examples" / "sure.png").convert("RGB")
     seen, weights = Experts().see(NAME, "x", lambda: image)
     assert set(seen.values) == {
-        "share of the picture", "asymmetry", "border irregularity", "largest diameter", "colour",
+        "area", "asymmetry", "border irregularity", "largest diameter", "colour",
     }  # fmt: skip
     assert seen.picture is not None and seen.picture.size == image.size and len(weights) == 64
