@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import math
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.stats import betabinom
 
 from ..tools.calibration import ALWAYS, PENALTY, conformal_limits, raps_scores
 from ..tools.specialist import DEFAULT, Specialist
 from .intervals import share
-from .looks import Floats, looks
+from .looks import Floats, archive, looks
 
 Ints = NDArray[np.int64]
 Lists = Callable[[Floats, Ints, Floats], NDArray[np.bool_]]
@@ -95,18 +92,13 @@ def resplit(
     )  # fmt: skip
 
 
-def shifted(expert: Specialist, archive: Path) -> None:
+def shifted(expert: Specialist, data: Path) -> None:
     """Prints what the shipped shortlists cover on another archive."""
-    with (archive / "labels.csv").open(newline="") as handle:
-        truth = {row["image_id"]: row["dx"] for row in csv.DictReader(handle)}
     hits: dict[str, list[bool]] = {}
-    with zipfile.ZipFile(archive / "images_180.zip") as pictures:
-        for name in sorted(n for n in pictures.namelist() if Path(n).stem in truth):
-            with Image.open(io.BytesIO(pictures.read(name))) as picture:
-                found = expert.classify(picture.convert("RGB"))
-            if found.in_scope:
-                label = truth[Path(name).stem]
-                hits.setdefault(label, []).append(label in found.prediction_set)
+    for picture, label in archive(data):
+        found = expert.classify(picture)
+        if found.in_scope:
+            hits.setdefault(label, []).append(label in found.prediction_set)
     for label, each in sorted(hits.items()):
         print(f"another archive, {label:4} {share(sum(each), len(each))}  n = {len(each)}")
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..tools.calibration import probabilities
 from ..tools.specialist import Specialist
@@ -40,10 +45,23 @@ class Looks:
         fitted = self.expert.fitted
         offset: Any = np.asarray(fitted.offset)
         if patient and fitted.patient is not None:
-            prior = fitted.patient
-            offset = offset + np.stack([prior.shift(prior.known(p)) for p in self.side.patients])
+            offset = offset + fitted.patient.shifts(self.side.patients)
         logits = self.second if second else self.first
         return probabilities(logits, fitted.limits(second=second).temperature, offset)
+
+
+def archive(data: Path) -> Iterator[tuple[Image.Image, str]]:
+    """Pictures of the other archive with their label, ``mel`` or ``nv``, in the order of their names.
+
+    Args:
+        data: The folder with ``images_180.zip`` and ``labels.csv``.
+    """
+    with (data / "labels.csv").open(newline="") as handle:
+        truth = {row["image_id"]: row["dx"] for row in csv.DictReader(handle)}
+    with zipfile.ZipFile(data / "images_180.zip") as pictures:
+        for name in sorted(n for n in pictures.namelist() if Path(n).stem in truth):
+            with Image.open(io.BytesIO(pictures.read(name))) as picture:
+                yield picture.convert("RGB"), truth[Path(name).stem]
 
 
 def looks(folder: Path, data: Path, split: str, kept: Path = Path("runs/looks")) -> Looks:

@@ -11,7 +11,6 @@ intervals, and the share refused at the shipped threshold.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from ..tools.scope import describe
-from ..tools.specialist import DEFAULT, Specialist, upright
+from ..tools.specialist import DEFAULT, Specialist
 from ..training.specialist.calibrate import DEGRADED, degraded
+from ..training.specialist.card import scope_scores
 from ..training.specialist.data import load_split
 from ..training.specialist.scenes import HELD_BACK, LEARNT, draw_many
 from .intervals import share
 from .specialist import photographs
-
-
-def scores(specialist: Specialist, images: Sequence[Image.Image]) -> NDArray[np.float64]:
-    """Scope scores, (n,)."""
-    found = []
-    for image in map(upright, images):
-        _, features = specialist.logits_and_features([image])
-        found.append(float(specialist.scope.score(np.concatenate([features[0], describe(image)]))))
-    return np.array(found)
 
 
 def area(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> float:
@@ -66,17 +56,21 @@ def main() -> None:
     args = parser.parse_args()
     expert, side, rng = Specialist.load(args.weights), load_split(args.data, "test"), np.random.default_rng(0)
     rows = rng.permutation(len(side.labels))
-    inside = scores(expert, [Image.fromarray(side.images[row]) for row in rows[: args.n]])
+    inside = scope_scores(expert, [Image.fromarray(side.images[row]) for row in rows[: args.n]])
     kept = share(int((inside >= expert.scope.threshold).sum()), len(inside))
     print(f"dermoscopy in scope      {kept}  n = {len(inside)}")
     for name, families in (("drawn, learnt kinds", LEARNT), ("drawn, unseen kinds", HELD_BACK)):
         drawn = [Image.fromarray(p) for each in draw_many(families, 40, 2000).values() for p in each]
-        print(line(name, inside, scores(expert, drawn), expert.scope.threshold))
-    print(line("photographs", inside, scores(expert, list(photographs().values())), expert.scope.threshold))
+        print(line(name, inside, scope_scores(expert, drawn), expert.scope.threshold))
+    print(
+        line(
+            "photographs", inside, scope_scores(expert, list(photographs().values())), expert.scope.threshold
+        )
+    )
     spoilt = []
     for kind in DEGRADED:
         images = [degraded(Image.fromarray(side.images[row]), kind, rng) for row in rows[-args.n // 2 :]]
-        found = scores(expert, images)
+        found = scope_scores(expert, images)
         spoilt.append(found)
         print(line(f"spoilt: {kind}", inside, found, expert.scope.threshold))
     print(line("spoilt, all", inside, np.concatenate(spoilt), expert.scope.threshold))

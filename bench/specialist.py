@@ -10,11 +10,8 @@ shuffled among the cases. ``--external`` adds melanoma against nevus on another 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ from ..tools.calibration import calibration_error
 from ..tools.specialist import DEFAULT, Specialist
 from ..training.specialist.card import measure
 from ..training.specialist.metrics import bootstrap, share
-from .looks import Looks, looks
+from .looks import Looks, archive, looks
 from .svg import Line, draw
 
 PHOTOGRAPHS = (
@@ -42,19 +39,14 @@ def external(folder: Path, data: Path) -> dict[str, Any]:
         The share in scope, and areas under the curve of P(mel), of P(mel) among the two, and of 1 - P(nv).
     """
     expert = Specialist.load(folder)
-    with (data / "labels.csv").open(newline="") as handle:
-        truth = {row["image_id"]: row["dx"] for row in csv.DictReader(handle)}
     scores, labels, inside = [], [], []
-    with zipfile.ZipFile(data / "images_180.zip") as archive:
-        for name in sorted(archive.namelist()):
-            if Path(name).stem in truth:
-                with Image.open(io.BytesIO(archive.read(name))) as picture:
-                    found = expert.classify(picture.convert("RGB"))
-                inside.append(found.in_scope)
-                if found.in_scope:
-                    mel, nv = found.probabilities["mel"], found.probabilities["nv"]
-                    scores.append((mel, mel / (mel + nv), 1 - nv))
-                    labels.append(truth[Path(name).stem] == "mel")
+    for picture, label in archive(data):
+        found = expert.classify(picture)
+        inside.append(found.in_scope)
+        if found.in_scope:
+            mel, nv = found.probabilities["mel"], found.probabilities["nv"]
+            scores.append((mel, mel / (mel + nv), 1 - nv))
+            labels.append(label == "mel")
     areas: dict[str, Any] = {"in_scope": share(np.array(inside))}
     names = ("auc_of_melanoma", "auc_of_melanoma_among_the_two", "auc_of_not_a_nevus")
     is_melanoma = np.array(labels, np.int64)

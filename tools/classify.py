@@ -127,10 +127,10 @@ def classify_tool(
     open_image: Callable[[str], Image.Image],
     pictures: Sequence[str],
     threshold: float,
+    sha256: Mapping[str, str],
+    memo: Memo[Classification],
     scope: float | None = None,
     patient: Mapping[str, Any] | None = None,
-    sha256: Mapping[str, str] | None = None,
-    memo: Memo[Classification] | None = None,
 ) -> BaseTool:
     """Makes the tool for one turn.
 
@@ -139,10 +139,10 @@ def classify_tool(
         open_image: Gives the pixels of a picture id.
         pictures: Ids the model may name; a grammar can enumerate them.
         threshold: Confidence from which a finding is shown as sure.
+        sha256: Hash of every picture of the thread, by which first looks are remembered.
+        memo: What remembers them, across conversations.
         scope: See `as_finding`.
         patient: Age, sex and site, where known.
-        sha256: Hashes of the pictures, by which first looks are remembered.
-        memo: What remembers them, across conversations; None: nothing does.
 
     Returns:
         A tool whose artifact is `{"finding": ...}` in plain values.
@@ -159,9 +159,8 @@ def classify_tool(
 
     def run(image: str, second_look: bool = False) -> tuple[str, dict[str, Any]]:
         expert = specialist()
-        if second_look or memo is None or sha256 is None:
-            pixels = open_image(image)
-            seen = (expert.second_look if second_look else expert.classify)(pixels, patient)
+        if second_look:
+            seen = expert.second_look(open_image(image), patient)
         else:
             key = (expert.sha256, sha256.get(image, image), tuple(sorted(expert.known(patient).items())))
             seen = memo(key, lambda: expert.classify(open_image(image), patient))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 OLDEST = 120
+DECADES = 9
 Known = dict[str, float | str]
 
 
@@ -59,11 +60,20 @@ class PatientPrior(BaseModel):
         """What to add to the scaled logits, (classes,); zeros when nothing is known."""
         total = np.zeros(len(self.decade[0]))
         if "age" in known:
-            total += self.decade[min(int(float(known["age"]) // 10), len(self.decade) - 1)]
+            total += self.decade[decade_of(float(known["age"]))]
         for name, table in (("sex", self.sex), ("site", self.site)):
             if name in known:
                 total += table[str(known[name])]
         return self.strength * total
+
+    def shifts(self, patients: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """`shift` of what is known of each patient, (n, classes)."""
+        return np.stack([self.shift(self.known(patient)) for patient in patients])
+
+
+def decade_of(age: float) -> int:
+    """The row of `PatientPrior.decade` of an age in years."""
+    return min(int(age // 10), DECADES - 1)
 
 
 @cache
@@ -95,8 +105,9 @@ def log_ratios(counts: NDArray[np.float64], pseudo: float = 20.0) -> list[list[f
         pseudo: Shrinks rare classes towards no evidence.
 
     Returns:
-        (values, classes).
+        (values, classes); zeros, which say nothing, for a value that nobody had.
     """
     share = counts.sum(1, keepdims=True) / counts.sum()
     likely = (counts + pseudo * share) / (counts.sum(0, keepdims=True) + pseudo)
-    return [[round(math.log(v), 4) for v in row] for row in (likely / share).tolist()]
+    ratio = np.divide(likely, share, out=np.ones_like(likely), where=share > 0)
+    return [[round(math.log(v), 4) for v in row] for row in ratio.tolist()]

@@ -226,6 +226,10 @@ class Specialist:
         reasons = cut_off(self._outline(image)) if self._outline and seen.in_scope else []
         return seen.model_copy(update={"quality": seen.quality + reasons})
 
+    def scope_score(self, image: Image.Image, features: np.ndarray) -> float:
+        """How much an upright picture with pooled features (f,) is of the kind that was learnt from, 0..1."""
+        return float(self.scope.score(np.concatenate([features, describe(image)])))
+
     def known(self, patient: Mapping[str, Any] | None) -> Known:
         """What of a patient's context refines a classification."""
         return self.fitted.patient.known(patient) if self.fitted.patient else {}
@@ -235,7 +239,7 @@ class Specialist:
     ) -> Classification:
         with self._lock:
             logits, features = self.logits_and_features(seen)
-        score = float(self.scope.score(np.concatenate([features[0], describe(seen[0])])))
+        score = self.scope_score(seen[0], features[0])
         tone = typology_angle(seen[0], lesion_box(seen[0]))
         reasons = quality(image) + outside(tone, self.fitted.skin_tone)
         if score < self.scope.threshold:

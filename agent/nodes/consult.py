@@ -68,8 +68,8 @@ def ask(state: State, env: Env, choice: str, force: str = "") -> AIMessage:
         force: The tool that is owed, whose arguments are then limited to what is owed.
     """
     model = env.deps.generalist(env.context.profile)
-    strange = () if sees_results(env) else tuple(REGISTRY.experts)
-    tools = [tool for tool in toolbox(state, env, force) if tool.name not in strange]
+    strange = () if sees_results(env) else tuple(env.deps.experts.table)
+    tools = toolbox(state, env, force, strange)
     bound = model.bind_tools(tools, tool_choice=choice)
     names = {tool.name for tool in tools}
     system = system_prompt(

@@ -37,8 +37,11 @@ def use_tools(state: State, env: Env) -> dict[str, Any]:
     return update
 
 
-def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
-    """The tools of this turn. A forced call can only name what is owed: new pictures, facts asked for."""
+def toolbox(state: State, env: Env, force: str = "", without: Sequence[str] = ()) -> list[BaseTool]:
+    """The tools of this turn, but for the experts `without`.
+
+    A forced call can only name what is owed: new pictures, facts asked for.
+    """
     from ..must_calls import turn_of
 
     deps, context, turn = env.deps, env.context, turn_of(state)
@@ -68,7 +71,7 @@ def toolbox(state: State, env: Env, force: str = "") -> list[BaseTool]:
     if pictures and not force:
         shared = {"experts": deps.experts, "open_image": open_image, "sha256": pictures}
         shared |= {"keep": _keeper(deps), "show": sees_results(env)}
-        needs |= dict.fromkeys(deps.experts.table, shared)
+        needs |= {name: shared for name in deps.experts.table if name not in without}
     return [REGISTRY.make(name, **need) for name, need in needs.items()]
 
 
@@ -139,7 +142,7 @@ def _remembered(state: State, env: Env, call: Mapping[str, Any]) -> ToolMessage 
     finding = latest_findings(state).get(str(args.get("image")))
     if call["name"] == classify.NAME and finding and not args.get("second_look"):
         expert = env.deps.specialist()
-        if finding["refined_by"] == expert.known(state.get("patient")) or not finding["in_scope"]:
+        if finding.get("refined_by", {}) == expert.known(state.get("patient")) or not finding["in_scope"]:
             content = classify.show(finding, expert.names, env.context.confidence_threshold)
     elif call["name"] == knowledge.NAME and (fetched := _fetched(state, args)):
         rows = [FactRow.model_validate(r) for r in state["evidence"] if r["fact_id"] in fetched["fact_ids"]]

@@ -15,13 +15,15 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from PIL import Image
 
-from clarify.agent.deps import default_deps
+from clarify.agent.deps import Env, default_deps
+from clarify.agent.nodes.use_tools import _remembered
 from clarify.agent.prompts import system_prompt
 from clarify.agent.runtime import Session
 from clarify.errors import BadInput, WeightsMissing
 from clarify.settings import Settings
 from clarify.tests.graph.conftest import picture
-from clarify.tests.graph.scripted import OUTSIDE, Expert, call, good, this_turn
+from clarify.tests.graph.scripted import OUTSIDE, SURE, Expert, call, deps, good, this_turn
+from clarify.tools.classify import as_finding
 from clarify.tools.experts import Experts, Memo
 from clarify.tools.measure import NAME
 from clarify.tools.registry import REGISTRY, Seen, model_cards
@@ -232,3 +234,14 @@ def test_the_shipped_expert_measures_a_drawn_lesion() -> None:
         "area", "asymmetry", "border irregularity", "largest diameter", "colour",
     }  # fmt: skip
     assert seen.picture is not None and seen.picture.size == image.size and len(weights) == 64
+
+
+def test_a_finding_kept_before_patients_counted_is_still_remembered(tmp_path: Path) -> None:
+    finding = {**as_finding("img1", SURE, second_look=False), "turn": 1}
+    del finding["refined_by"]
+    state: Any = {"findings": [finding]}
+    env = Env(deps(tmp_path, good()))
+    asked = {"name": "classify_lesion", "args": {"image": "img1"}, "id": "1"}
+    remembered = _remembered(state, env, asked)
+    assert remembered is not None and "melanoma 93 %" in str(remembered.content)
+    assert _remembered({**state, "patient": {"age": 30}}, env, asked) is None

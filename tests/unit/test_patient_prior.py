@@ -66,6 +66,10 @@ def test_ratios_say_how_much_likelier_a_value_is_in_a_class():
     assert np.allclose(log_ratios(np.array([[500.0, 50.0], [500.0, 50.0]])), 0)
 
 
+def test_a_value_that_nobody_had_says_nothing():
+    assert log_ratios(np.array([[5.0, 5.0], [0.0, 0.0]]))[1] == [0.0, 0.0]
+
+
 def test_fitting_finds_what_the_patients_tell():
     """Class 1 is old and on the back; the pictures tell nothing, so that the patient must."""
     rng = np.random.default_rng(0)

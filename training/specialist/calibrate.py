@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from ...tools import calibration
-from ...tools.patient_prior import PatientPrior, log_ratios
+from ...tools.patient_prior import DECADES, PatientPrior, decade_of, log_ratios
 from ...tools.scope import Array, ScopeHead
 from .scenes import LEARNT, draw_many, limb
 
@@ -110,8 +110,7 @@ def fit_patient(train: Sequence[Mapping[str, Any]], classes: Ints, count: int) -
                 counts[values.index(value), label] += 1
         return counts
 
-    decades = list(range(9))
-    ages = table(decades, [min(int(p["age"] // 10), 8) if "age" in p else None for p in train])
+    ages = table(range(DECADES), [decade_of(p["age"]) if "age" in p else None for p in train])
     padded = np.pad(ages, ((1, 1), (0, 0)), mode="edge")  # neighbouring decades lend each other a quarter
     ages = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
     out: dict[str, Any] = {"decade": log_ratios(ages)}
@@ -140,7 +139,7 @@ def fit_refinement(
         labels: (n,).
         guarded: As `calibration.conformal_limits` takes them.
     """
-    shifts = np.stack([prior.shift(prior.known(p)) for p in patients])
+    shifts = prior.shifts(patients)
 
     def loss(strength: float) -> float:
         offset = np.asarray(fitted["offset"]) + strength * shifts

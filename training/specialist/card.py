@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from PIL import Image
 from ...hashing import file_sha256
 from ...tools import calibration
 from ...tools.image_quality import quality
-from ...tools.scope import describe
 from ...tools.specialist import Specialist, second_views, upright
 from .data import LABELS, Split, load_split
 from .metrics import share, summary
@@ -74,19 +74,19 @@ def read_side(expert: Specialist, side: Split) -> tuple[np.ndarray, np.ndarray, 
         logits, features = expert.logits_and_features(second_views(image))
         first.append(logits[:4].mean(0))
         second.append(logits.mean(0))
-        scores.append(expert.scope.score(np.concatenate([features[0], describe(upright(image))])))
+        scores.append(expert.scope_score(upright(image), features[0]))
     return np.array(first), np.array(second), np.array(scores)
+
+
+def scope_scores(expert: Specialist, images: Iterable[Image.Image]) -> np.ndarray:
+    """Scope scores of pictures of any kind, (n,)."""
+    seen = [upright(image) for image in images]
+    return np.array([expert.scope_score(i, expert.logits_and_features([i])[1][0]) for i in seen])
 
 
 def refused(expert: Specialist, pictures: np.ndarray) -> np.ndarray:
     """Which of (n, h, w, 3) pictures are out of scope, (n,) bool."""
-    flags = []
-    for pixels in pictures:
-        image = upright(Image.fromarray(pixels))
-        _, features = expert.logits_and_features([image])
-        score = float(expert.scope.score(np.concatenate([features[0], describe(image)])))
-        flags.append(score < expert.scope.threshold)
-    return np.array(flags)
+    return np.asarray(scope_scores(expert, map(Image.fromarray, pictures)) < expert.scope.threshold)
 
 
 def measure(folder: Path, data: Path, seed: int) -> dict[str, Any]:
@@ -104,10 +104,7 @@ def measure(folder: Path, data: Path, seed: int) -> dict[str, Any]:
     first, second, scores = read_side(expert, test)
     table = calibration.probabilities(first, fitted.temperature, fitted.offset)
     again = calibration.probabilities(second, fitted.second_temperature, fitted.offset)
-    patients = test.patients
-    shifts = (
-        np.stack([fitted.patient.shift(fitted.patient.known(p)) for p in patients]) if fitted.patient else 0.0
-    )
+    shifts = fitted.patient.shifts(test.patients) if fitted.patient else 0.0
     refined = calibration.probabilities(first, fitted.temperature, np.asarray(fitted.offset) + shifts)
     shuffled = np.random.default_rng(seed).permutation(len(table))
     out: dict[str, Any] = {

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...tools.patient_prior import DECADES, decade_of
 from .data import LABELS, Split
 
 
@@ -54,9 +55,11 @@ def targets(side: Split, masks: np.ndarray, smoothing: float) -> Targets:
     kind = F.one_hot(torch.from_numpy(side.labels), len(LABELS)).float()
     kind = kind * (1 - smoothing) + smoothing / len(LABELS)
     sites = sorted({p["site"] for p in side.patients if "site" in p})
-    decades = [min(int(p["age"] // 10), 8) if "age" in p else -1 for p in side.patients]
+    decades = [decade_of(p["age"]) if "age" in p else -1 for p in side.patients]
     places = [sites.index(p["site"]) if "site" in p else -1 for p in side.patients]
-    return Targets(kind, torch.from_numpy(masks)[:, None], _one_hot(decades, 9), _one_hot(places, len(sites)))
+    return Targets(
+        kind, torch.from_numpy(masks)[:, None], _one_hot(decades, DECADES), _one_hot(places, len(sites))
+    )
 
 
 def _one_hot(values: Sequence[int], count: int) -> Tensor:
@@ -73,7 +76,7 @@ class Pupil(nn.Module):
         net: Any = network
         self.network = network
         self.lesion = nn.Conv2d(net.feature_info[-2]["num_chs"], 1, 1)
-        self.decade, self.site = nn.Linear(net.num_features, 9), nn.Linear(net.num_features, sites)
+        self.decade, self.site = nn.Linear(net.num_features, DECADES), nn.Linear(net.num_features, sites)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits of class (n, classes), lesion (n, 1, h', w'), decade (n, 9) and site (n, sites)."""
