@@ -7,9 +7,10 @@ model's own
 calls are answered by the made-up world and its own words stay in the conversation. Printed, with Wilson 95
 % intervals:
 
-- tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are right. In the
-  first row a disease is right where the graph's linking finds the scripted one by it among the dialogue's
-  ("my eczema" for "eczema"), as the product does; the second row wants it to the word;
+- tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are right. The
+  first row counts what reaches the tools, as the state machine reads a call: names are completed from the
+  conversation (`agent/named.py`) and linked, and what the conversation holds already is not fetched again.
+  The second row wants every call as the script has it, to the word, and no call more;
 - fidelity: cited statements that say what their cited row says (subject, relation and object of a retrieved
 row);
 - coverage: retrieved rows that were said;
@@ -26,9 +27,8 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,119 +36,16 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ..graph_schema.folding import normalise
-from ..graph_schema.linking import FLOOR
 from ..graph_schema.protocol import FactRow
-from ..graph_schema.text import rank_names
-from ..training.generalist.dialogues import Call, DialogueMaker, Message
+from ..training.generalist.dialogues import DialogueMaker, Message
 from ..training.generalist.encode import segments, system_text
 from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.world import load_names
+from .generalist_player import Player
 from .intervals import wilson
 
-_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
 _CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
-
-
-def canonical(args: Mapping[str, Any]) -> str:
-    """Writes arguments in one form; a list of diseases is a set, whose order asks nothing else."""
-    plain = {k: sorted({x.strip() for x in v}) if isinstance(v, list) else v for k, v in args.items()}
-    return json.dumps(plain, sort_keys=True)
-
-
-def parse_calls(text: str) -> list[tuple[str, str]] | None:
-    """Reads calls as (name, canonical arguments); None when one is malformed."""
-    found = []
-    for body in _CALL.findall(text):
-        try:
-            call = json.loads(body)
-            found.append((call["name"], canonical(call["arguments"])))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-    return found
-
-
-def key(call: Call) -> tuple[str, str]:
-    """The canonical form of a scripted call."""
-    return call.name, canonical(call.args)
-
-
-def resolved(call: tuple[str, str], names: Sequence[str]) -> tuple[str, str]:
-    """Replaces each disease of a call by the one that linking finds among `names`, if it finds one."""
-    args = json.loads(call[1])
-    rows = [{"label": "Disease", "id": n, "name": n, "term": normalise(n)} for n in names]
-    for i, asked in enumerate(args.get("diseases", [])):
-        best = rank_names(asked, rows, 1) if isinstance(asked, str) and asked not in names else []
-        if best and best[0]["score"] >= FLOOR:
-            args["diseases"][i] = best[0]["name"]
-    return call[0], canonical(args)
-
-
-@dataclass
-class Player:
-    """One dialogue being played: the script, what has been said, where it stands."""
-
-    script: list[Message]
-    said: list[Message] = field(default_factory=list)
-    at: int = 0
-    expected: list[list[tuple[str, str]]] = field(default_factory=list)
-    made: list[list[tuple[str, str]] | None] = field(default_factory=list)
-    answers: list[tuple[str, Message, list[Call]]] = field(default_factory=list)
-    results: list[tuple[str, bool, bool, list[Any], list[Any]]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._scripted = {key(c): c for m in self.script for c in m.calls}
-        self._names = sorted({d for c in self._scripted.values() for d in c.args.get("diseases", [])})
-        self._known: list[Call] = []
-
-    def advance(self) -> bool:
-        """Plays scripted messages up to the next thing the model must write; False at the end."""
-        while self.at < len(self.script):
-            message = self.script[self.at]
-            if message.target:
-                return True
-            if message.role == "user":
-                self._kind, self.expected, self.made = message.kind, [], []
-                self._good = self._exact = True
-            if message.calls:
-                self._known += message.calls
-            if message.role != "tool" or self._scripted_tool(self.at):
-                self.said.append(message)
-            self.at += 1
-        return False
-
-    def _scripted_tool(self, at: int) -> bool:
-        while self.script[at].role == "tool":
-            at -= 1
-        return not self.script[at].target
-
-    def take(self, text: str) -> None:
-        """Takes what the model wrote at a point where the script has a target."""
-        message = self.script[self.at]
-        expected = [key(c) for c in message.calls]
-        calls = parse_calls(text)
-        self.expected.append(sorted(expected))
-        self.made.append(None if calls is None else sorted(calls))
-        self._exact = self._exact and calls is not None and sorted(calls) == sorted(expected)
-        if calls is not None:
-            calls = [resolved(call, self._names) for call in calls]
-        right = calls is not None and sorted(calls) == sorted(expected)
-        if right and calls:
-            answered = [self._scripted[c] for c in calls]
-            self.said.append(Message("assistant", calls=answered))
-            self.said += [Message("tool", c.result) for c in answered]
-            self._known += answered
-            self.at += 1
-            return
-        self._good = self._good and right
-        prose = _CALL.sub("", text).strip()
-        self.said.append(Message("assistant", prose))
-        self.results.append((self._kind, self._good, self._good and self._exact, self.expected, self.made))
-        if right:
-            self.answers.append((prose, message, list(self._known)))
-        self.at += 1
-        while self.at < len(self.script) and self.script[self.at].role != "user":
-            self.at += 1
 
 
 def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[bool, str]:
@@ -206,10 +103,15 @@ class Speaker:
 
 
 def play(
-    model: Speaker, scripts: list[list[Message]], bank: PictureBank | None, order: dict[int, int], size: int
+    model: Speaker,
+    scripts: list[list[Message]],
+    bank: PictureBank | None,
+    order: dict[int, int],
+    size: int,
+    lexicon: Collection[str] = (),
 ) -> list[Player]:
     """Plays dialogues in batches until all have ended."""
-    players = [Player(s) for s in scripts]
+    players = [Player(s, lexicon) for s in scripts]
     live = [p for p in players if p.advance()]
     start, done = time.time(), 0
     while live:
@@ -234,22 +136,31 @@ def play_in(
     made: list[list[Message]],
     order: dict[int, int],
     size: int,
+    lexicon: Collection[str],
 ) -> list[Player]:
     """Plays dialogues in several processes of one thread each; which process plays one changes nothing."""
     parts = [made[i::processes] for i in range(processes)]
     played: list[Any] = [None] * len(made)
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = pool.map(_part, *zip(*((weights, pictures, p, order, size) for p in parts), strict=True))
+        done = pool.map(
+            _part, *zip(*((weights, pictures, p, order, size, lexicon) for p in parts), strict=True)
+        )
         for i, players in enumerate(done):
             played[i::processes] = players
     return played
 
 
 def _part(
-    weights: Path, pictures: Path | None, made: list[list[Message]], order: dict[int, int], size: int
+    weights: Path,
+    pictures: Path | None,
+    made: list[list[Message]],
+    order: dict[int, int],
+    size: int,
+    lexicon: Collection[str],
 ) -> list[Player]:
     torch.set_num_threads(1)
-    return play(Speaker(weights), made, PictureBank.load(pictures) if pictures else None, order, size)
+    bank = PictureBank.load(pictures) if pictures else None
+    return play(Speaker(weights), made, bank, order, size, lexicon)
 
 
 def report(players: list[Player], show: int) -> dict[str, Any]:
@@ -333,10 +244,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     bank = PictureBank.load(args.pictures) if args.pictures else None
-    maker = DialogueMaker("test", load_names(args.data), [], bank.names if bank else [], bank)
+    names = load_names(args.data)
+    lexicon = {normalise(name) for name in names["disease"]}
+    maker = DialogueMaker("test", names, [], bank.names if bank else [], bank)
 
     def run(made: list[list[Message]], order: dict[int, int]) -> list[Player]:
-        return play_in(args.processes, args.weights, args.pictures, made, order, args.batch)
+        return play_in(args.processes, args.weights, args.pictures, made, order, args.batch, lexicon)
 
     made = list(scripts(maker, args.n, args.seed))
     played = run(made, {})

@@ -10,10 +10,12 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.tool import ToolCall
 
 from ...errors import ClarifyError
+from ...graph_schema.folding import normalise
 from ...tools.registry import REGISTRY
 from ..deps import Env
 from ..measures import owed_measures
 from ..must_calls import MAX_TRIES, must_calls, turn_of
+from ..named import completed_args, names_of
 from ..prompts import system_prompt
 from ..signs import owed_search
 from ..state import State, Work, decision, of_turn, spent
@@ -47,7 +49,7 @@ def consult(state: State, env: Env) -> dict[str, Any]:
             "work": {**work, "stop": no_model(error)},
             "decisions": [decision(work, "model_failed", "refuse", reason=str(error))],
         }
-    calls = _calls(said) if may_call else []
+    calls = _calls(said, state, env) if may_call else []
     chosen = {call["name"] for call in calls}
     if owed and not chosen & set(owed) and not (left > len(owed) and _new_experts(state, env, chosen)):
         return _insist(work, owed, force, str(said.text))
@@ -87,11 +89,20 @@ def no_model(error: Exception) -> dict[str, str]:
     return {"key": "no_model", "detail": detail}
 
 
-def _calls(said: AIMessage) -> list[ToolCall]:
-    """The message's calls with ids of their own; arguments stripped, repetitions and excess left out."""
-    calls: list[ToolCall] = []
+def _calls(said: AIMessage, state: State, env: Env) -> list[ToolCall]:
+    """The message's calls with ids of their own; names completed, repetitions and excess left out."""
+    named, calls = names_of(state), list[ToolCall]()
+
+    def known(name: str) -> bool:
+        try:
+            links = env.deps.knowledge().mentions(name)
+        except ClarifyError:
+            return True  # the call itself will say that the graph is gone
+        return any(normalise(link.matched) == normalise(name) for link in links)
+
     for call in said.tool_calls:
         args = {k: [str(x).strip() for x in v] if isinstance(v, list) else v for k, v in call["args"].items()}
+        args = completed_args(args, named, known)
         if len(calls) < MAX_CALLS and not any(c["name"] == call["name"] and c["args"] == args for c in calls):
             name = f"call_{uuid.uuid4().hex[:12]}"
             calls.append(ToolCall(name=call["name"], args=args, id=name, type="tool_call"))

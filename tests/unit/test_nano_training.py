@@ -6,12 +6,15 @@ import json
 import random
 
 import pytest
+import torch
 
 pytest.importorskip("tokenizers")
 
-from clarify.bench.generalist import Player, faithful, key, parse_calls, resolved
+from clarify.bench.generalist import faithful
+from clarify.bench.generalist_player import Player, key, linked, parse_calls
 from clarify.bench.intervals import wilson
-from clarify.training.generalist.dialogues import Call, DialogueMaker, call_text
+from clarify.graph_schema.protocol import FactRow, SourceRef
+from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
 from clarify.training.generalist.encode import (
     _PICTURE,
     corpus,
@@ -21,6 +24,7 @@ from clarify.training.generalist.encode import (
     train_tokenizer,
     wrap_tokenizer,
 )
+from clarify.training.generalist.model import build, depth, grow
 from clarify.training.generalist.phrasing import say_rows
 from clarify.training.generalist.wording import load_wordings
 from clarify.training.generalist.world import World, load_names
@@ -132,7 +136,7 @@ def test_every_row_is_said_faithfully_and_a_changed_one_is_not():
 
 def test_a_perfect_player_scores_everything(maker):
     for seed in range(40):
-        player = Player(maker.make(random.Random(seed)))
+        player = Player(maker.make(random.Random(seed)), ())
         while player.advance():
             message = player.script[player.at]
             player.take("".join(call_text(c) for c in message.calls) + message.text)
@@ -162,10 +166,87 @@ def test_a_disease_counts_when_linking_finds_it_among_those_of_the_dialogue():
     names = ["mixed liposarcoma", "peri-implant disease"]
 
     def asked(name):
-        call = resolved(("query_knowledge", json.dumps({"diseases": [name]})), names)
-        return json.loads(call[1])["diseases"]
+        return [linked(name, names)]
 
     assert asked("my mixed liposarcoma") == ["mixed liposarcoma"]
     assert asked("mixed liposarcomas") == ["mixed liposarcoma"]
     assert asked("malignant later") == ["malignant later"]
     assert asked("exudative mixed liposarcoma") == ["exudative mixed liposarcoma"]
+
+
+def _said(*messages: Message) -> Player:
+    player = Player(list(messages), ())
+    assert player.advance()
+    return player
+
+
+def _query(name: str, query: str = "signs") -> Call:
+    row = FactRow(
+        fact_id="x-1",
+        statement="s",
+        source=SourceRef(id="made-up", title="made up"),
+        subject=name,
+        predicate="sign",
+        object="o",
+    )
+    return Call("query_knowledge", {"query": query, "diseases": [name]}, "x-1 | s", [row])
+
+
+def test_a_piece_of_a_name_reaches_the_tools_as_the_whole_and_is_not_to_the_word():
+    asked = _query("peroneal neuropathy")
+    player = _said(
+        Message("user", "What are the signs of peroneal neuropathy?", kind="named"),
+        Message("assistant", calls=[asked], target=True),
+        Message("tool", asked.result),
+        Message("assistant", "fine", target=True),
+    )
+    player.take(call_text(_query("neuropathy")))
+    assert player.advance()
+    player.take("fine")
+    assert [(good, exact) for _, good, exact, _, _ in player.results] == [(True, False)]
+
+
+def test_what_the_conversation_holds_may_be_called_again_but_nothing_else_may():
+    asked = _query("acne")
+    script = [
+        Message("user", "acne signs?", kind="named"),
+        Message("assistant", calls=[asked], target=False),
+        Message("tool", asked.result),
+        Message("assistant", "they are", target=False),
+        Message("user", "And its signs?", kind="follow"),
+        Message("assistant", "they are", target=True),
+    ]
+    again = _said(*script)
+    again.take(call_text(asked))
+    assert again.said[-1].role == "tool" and again.advance()
+    again.take("they are")
+    assert [(good, exact) for _, good, exact, _, _ in again.results] == [(True, False)]
+    other = _said(*script)
+    other.take(call_text(_query("acne", "tests")))
+    assert [good for _, good, _, _, _ in other.results] == [False]
+
+
+def test_a_model_that_never_stops_calling_for_what_it_has_is_wrong():
+    asked = _query("acne")
+    player = _said(
+        Message("user", "acne signs?", kind="named"),
+        Message("assistant", calls=[asked], target=False),
+        Message("tool", asked.result),
+        Message("assistant", "they are", target=True),
+    )
+    turns = 0
+    while player.advance():
+        player.take(call_text(asked))
+        turns += 1
+    assert turns == 3 and not player.results[0][1]
+
+
+def test_a_deeper_decoder_starts_as_the_shallow_one():
+    shallow, deep = build(64, 8, 0, 5, layers=3), build(64, 8, 0, 5, layers=5)
+    state = shallow.state_dict()
+    assert depth(state) == 3
+    deep.load_state_dict(grow(state, deep.state_dict()))
+    ids = torch.randint(10, 60, (2, 12))
+    with torch.no_grad():
+        assert torch.allclose(shallow(input_ids=ids).logits, deep(input_ids=ids).logits, atol=1e-5)
+    assert all(torch.equal(v, state[k]) for k, v in grow(state, state).items())

@@ -23,15 +23,15 @@ from transformers import (
 
 from ...hashing import file_sha256
 from .encode import IMAGE_TOKENS, wrap_tokenizer
-from .model import build, image_processor
+from .model import build, depth, image_processor
 
 
 def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, dict[str, float]]:
     """Loads the full-precision weights of a training run, its tokenizer, and how long it ran."""
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     ids = [tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")]
-    model = build(tokenizer.get_vocab_size(), *ids)
     state = torch.load(run / "checkpoint.pt", weights_only=True)
+    model = build(tokenizer.get_vocab_size(), *ids, layers=depth(state["model"]))
     model.load_state_dict(state["model"])
     facts = {"steps": state["step"], "tokens": state["seen"], "minutes": round(state["used"] / 60, 1)}
     return model.eval(), tokenizer, facts

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessor
 
 PICTURE_SIZE = 64
 LAYERS, WIDTH = 5, 192
+_LAYER = "model.text_model.layers."
+_OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
-def config(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int) -> Idefics3Config:
+def config(
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, layers: int = LAYERS
+) -> Idefics3Config:
     """Returns nano's configuration; a picture becomes (64 / 8 / 2)^2 = 16 tokens."""
     return Idefics3Config(
         vision_config={
@@ -25,7 +31,7 @@ def config(vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id
             "model_type": "llama",
             "hidden_size": WIDTH,
             "intermediate_size": 512,
-            "num_hidden_layers": LAYERS,
+            "num_hidden_layers": layers,
             "num_attention_heads": 3,
             "num_key_value_heads": 3,
             "vocab_size": vocab_size,
@@ -55,10 +61,44 @@ def image_processor() -> Idefics3ImageProcessor:
 
 
 def build(
-    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, layers: int = LAYERS
 ) -> Idefics3ForConditionalGeneration:
     """Builds nano with fresh weights."""
-    return Idefics3ForConditionalGeneration(config(vocab_size, image_token_id, pad_token_id, eos_token_id))
+    return Idefics3ForConditionalGeneration(
+        config(vocab_size, image_token_id, pad_token_id, eos_token_id, layers)
+    )
+
+
+def depth(state: Mapping[str, Tensor]) -> int:
+    """Counts the decoder's layers in saved weights."""
+    return 1 + max(int(key.removeprefix(_LAYER).split(".")[0]) for key in state if key.startswith(_LAYER))
+
+
+def grow(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Spreads the decoder's layers over a deeper one that at first computes the same.
+
+    A layer between two old ones starts as a copy of the one before it whose two output projections are zero,
+    so that it adds nothing yet (Shen et al. 2022, arXiv 2203.06211, section 3.2, after Net2Net).
+
+    Args:
+        state: Weights of the shallow model.
+        fresh: Weights of the deep one, of which only the number of layers is used.
+
+    Returns:
+        Weights of the deep one.
+    """
+    old, new = depth(state), depth(fresh)
+    grown = {key: value for key, value in state.items() if not key.startswith(_LAYER)}
+    taken: set[int] = set()
+    for layer in range(new):
+        source = layer * old // new
+        for key, value in state.items():
+            if key.startswith(f"{_LAYER}{source}."):
+                part = key.removeprefix(f"{_LAYER}{source}.")
+                silent = source in taken and part in _OUTPUTS
+                grown[f"{_LAYER}{layer}.{part}"] = torch.zeros_like(value) if silent else value.clone()
+        taken.add(source)
+    return grown
 
 
 def answer_loss(

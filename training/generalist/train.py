@@ -31,7 +31,7 @@ from transformers import AutoModelForImageTextToText
 
 from .dialogues import DialogueMaker
 from .encode import Encoded, corpus, encode, system_text, train_tokenizer
-from .model import answer_loss, build
+from .model import LAYERS, answer_loss, build, grow
 from .pictures import PictureBank
 from .world import load_names, load_phrases
 
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--adamw", action="store_true", help="AdamW for every parameter")
     parser.add_argument("--vocab", type=int, default=4096)
+    parser.add_argument("--layers", type=int, default=LAYERS, help="of the decoder; --weights may have fewer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10**9)
@@ -142,10 +143,10 @@ def main() -> None:
         dist.barrier()
     tokenizer = Tokenizer.from_file(str(path))
     ids = {token: tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")}
-    model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"])
+    model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"], args.layers)
     model.set_attn_implementation("eager")  # on a CPU 1.1 to 1.2 times as fast as the fused kernel here
     if args.weights:
-        model.load_state_dict(exported_weights(args.weights))
+        model.load_state_dict(grow(exported_weights(args.weights), model.state_dict()))
     optims = optimizers(model, args.lr, not args.adamw)
 
     used, step, seen = 0.0, 0, 0
@@ -213,7 +214,9 @@ def main() -> None:
 def exported_weights(folder: Path) -> dict[str, Tensor]:
     """Reads an exported folder back to full precision; NF4 is undone, so what it rounded stays rounded."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
-    state: dict[str, Tensor] = model.dequantize().float().state_dict()
+    if getattr(model, "is_quantized", False):
+        model = model.dequantize()
+    state: dict[str, Tensor] = model.float().state_dict()
     return state
 
 

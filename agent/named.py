@@ -1,0 +1,68 @@
+"""What a tool call means by a disease's name, read with the names that the conversation has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from ..graph_schema.folding import normalise
+from .state import State
+
+ALIKE = 0.7
+"""From this ratio of common letters on, a name that nobody knows is taken for a misspelt one."""
+
+
+def completed(name: str, named: Sequence[str], known: Callable[[str], bool]) -> str:
+    """Reads a disease name as the one that the conversation has and that it must mean.
+
+    Small generalists drop or add a word of a name, or misspell it, while they copy it into a call. A name
+    is read as another one only where it is a piece of exactly one that the conversation has, or is none that
+    is known and has that one's words and more, or is like it letter by letter.
+
+    Args:
+        name: The name in the call.
+        named: Names in the conversation: linked in the words, shortlisted, subjects of fetched facts.
+        known: Whether the graph knows a name.
+
+    Returns:
+        One of `named`, or `name` as it is.
+    """
+    said = normalise(name)
+    words = {other: set(normalise(other).split()) for other in dict.fromkeys(named)}
+    mine = set(said.split())
+    if not mine or any(normalise(other) == said for other in words):
+        return name
+    whole = [other for other, theirs in words.items() if mine < theirs]
+    if whole:
+        return whole[0] if len(whole) == 1 else name
+    if known(name):
+        return name
+    parts = sorted(
+        (o for o, theirs in words.items() if theirs and theirs < mine), key=lambda o: -len(words[o])
+    )
+    if parts:
+        return parts[0]
+    near = max(words, key=lambda other: _ratio(said, other), default=name)
+    return near if near != name and _ratio(said, near) >= ALIKE else name
+
+
+def _ratio(said: str, other: str) -> float:
+    return SequenceMatcher(None, said, normalise(other), autojunk=False).ratio()
+
+
+def names_of(state: State) -> list[str]:
+    """The disease names that the conversation has, the latest turn's first."""
+    work = state["work"]
+    facts = (row["subject"] for row in reversed(state.get("evidence", [])))
+    return list(dict.fromkeys([*work.get("mentions", []), *work.get("topics", []), *facts]))
+
+
+def completed_args(
+    args: dict[str, Any], named: Sequence[str], known: Callable[[str], bool]
+) -> dict[str, Any]:
+    """A call's arguments with every disease completed, each once."""
+    diseases = args.get("diseases")
+    if not isinstance(diseases, list):
+        return args
+    return {**args, "diseases": list(dict.fromkeys(completed(str(d), named, known) for d in diseases))}
