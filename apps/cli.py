@@ -51,8 +51,9 @@ doctor.register(app)
 
 def run(arguments: Sequence[str], *, debug: bool = False) -> int:
     """Runs one command; returns 0 answered, 2 wrong usage or input, 3 part unavailable, 1 anything else."""
+    words = sight.spread_labels(arguments) if arguments[:1] == ["zero-shot"] else list(arguments)
     try:
-        code = app(args=list(arguments), prog_name="clarify", standalone_mode=False)
+        code = app(args=words, prog_name="clarify", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ClarifyError as error:

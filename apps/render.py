@@ -97,6 +97,12 @@ def show_segmentation(row: Mapping[str, Any]) -> None:
     show_lines([f"{row['path']}   {said}; {', '.join(row['colours'])}; {row['mask']}"])
 
 
+def show_scores(path: str, scores: Mapping[str, float]) -> None:
+    """Prints one picture's line of `clarify concepts` or `clarify zero-shot`, the highest first."""
+    best = sorted(scores.items(), key=lambda item: -item[1])
+    show_lines([f"{path}   " + ", ".join(f"{name} {score:.2f}" for name, score in best)])
+
+
 def show_facts(rows: Sequence[FactRow]) -> None:
     """Prints fact rows with their sources."""
     for row in rows:

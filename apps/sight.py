@@ -1,4 +1,4 @@
-"""`clarify classify` and `clarify segment`: one expert alone, picture by picture."""
+"""`clarify classify`, `segment`, `concepts` and `zero-shot`: one expert alone, picture by picture."""
 
 from __future__ import annotations
 
@@ -99,6 +99,72 @@ def segment(
             emit(row) if jsonl else show_segmentation(row)
 
 
+def concepts(
+    paths: Annotated[list[str], typer.Argument(help="Pictures or folders of pictures.")],
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON line per picture.")] = False,
+) -> None:
+    """Name the visual concepts that a picture shows, each with a score."""
+    from .render import show_scores
+
+    with Progress() as progress:
+        expert = None
+        for row, picture in _pictures(paths, jsonl):
+            if expert is None:
+                from ..tools.concepts.concepts import Concepts
+
+                progress("loading")
+                expert = Concepts.load()
+                progress.stop()
+            row["concepts"] = expert.annotate(picture)
+            emit(row) if jsonl else show_scores(row["path"], row["concepts"])
+
+
+def zero_shot(
+    paths: Annotated[list[str], typer.Argument(help="Pictures or folders of pictures.")],
+    label: Annotated[list[str], typer.Option("--label", help="A disease; two or more are compared.")],
+    names_only: Annotated[
+        bool, typer.Option("--names-only", help="Leave out the signs that the knowledge graph has.")
+    ] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON line per picture.")] = False,
+) -> None:
+    """Compare diseases on a picture by their names and the graph's signs; none of them need be trained."""
+    from .render import show_scores
+
+    labels = list(dict.fromkeys(name.strip() for name in label))
+    if len(labels) < 2 or not all(labels):
+        raise BadInput("There is nothing to compare.", hint="Give --label at least twice, each with a name.")
+    with Progress() as progress:
+        expert = None
+        for row, picture in _pictures(paths, jsonl):
+            if expert is None:
+                from ..agent.deps import default_deps
+                from ..tools.concepts.concepts import Concepts
+                from ..tools.concepts.signs import signs_of
+
+                progress("loading")
+                expert = Concepts.load()
+                signs = {} if names_only else signs_of(default_deps().knowledge(), labels)
+                progress.stop()
+            row["probabilities"] = expert.zero_shot(picture, {name: [name] for name in labels}, signs)
+            emit(row) if jsonl else show_scores(row["path"], row["probabilities"])
+
+
+def spread_labels(arguments: Sequence[str]) -> list[str]:
+    """Reads `--label A B` as `--label A --label B`: a word after a label is one too, unless it is a file."""
+    spread: list[str] = []
+    state = ""
+    for word in arguments:
+        if word == "--label":
+            state = "first"
+        elif word.startswith("-") and word != "-" and state != "first":
+            spread, state = [*spread, word], ""
+        elif state == "first" or (state == "more" and not Path(word).exists()):
+            spread, state = [*spread, "--label", word], "more"
+        else:
+            spread, state = [*spread, word], ""
+    return [*spread, "--label"] if state == "first" else spread
+
+
 def _pictures(
     paths: Sequence[str], jsonl: bool, but: Path | None = None
 ) -> Iterator[tuple[dict[str, Any], Image.Image]]:
@@ -129,3 +195,5 @@ def register(app: typer.Typer) -> None:
     """Adds the commands of this file to the root."""
     app.command()(classify)
     app.command()(segment)
+    app.command()(concepts)
+    app.command("zero-shot")(zero_shot)

@@ -31,7 +31,8 @@ def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, di
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     ids = [tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")]
     state = torch.load(run / "checkpoint.pt", weights_only=True)
-    model = build(tokenizer.get_vocab_size(), *ids, layers=depth(state["model"]))
+    image, pad, end = ids
+    model = build(tokenizer.get_vocab_size(), image, pad, end, depth(state["model"]))
     model.load_state_dict(state["model"])
     facts = {"steps": state["step"], "tokens": state["seen"], "minutes": round(state["used"] / 60, 1)}
     return model.eval(), tokenizer, facts

@@ -1,0 +1,158 @@
+"""The dual encoder: pictures and texts in one space, from a folder in open_clip's format."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..weights import verified
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILES = ("open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json", "tokenizer_config.json")
+DEFAULT = Path(__file__).resolve().parents[2] / "weights" / "make"
+HINT = "Restore the folder from the release, or train it with clarify.training.make.train."
+_SCALE = 100.0
+Vectors = NDArray[np.float32]
+
+
+class DualEncoder:
+    """A picture tower and a text tower, safe to share between threads.
+
+    Attributes:
+        sha256: Hash of the weights; empty for a model from elsewhere.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, sha256: str = "") -> None:
+        """Puts the parts together; `load` and `from_hub` do it by name."""
+        self._model, self._tokenizer, self.sha256 = model.eval(), tokenizer, sha256
+        self._lock = threading.Lock()
+        self._texts: dict[str, Vectors] = {}
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> DualEncoder:
+        """Loads verified weights.
+
+        Args:
+            folder: What the training wrote; the shipped weights when None.
+
+        Raises:
+            WeightsMissing: A file is absent or changed.
+        """
+        folder = DEFAULT if folder is None else folder
+        sha256 = verified(folder, FILES, "dual encoder", HINT)
+        return cls(*_open(f"local-dir:{folder}"), sha256)
+
+    @classmethod
+    def from_hub(cls, name: str) -> DualEncoder:
+        """Loads any model that open_clip knows, for example `hf-hub:xieji-x/MAKE`; needs a network.
+
+        Args:
+            name: As `open_clip.create_model` takes it.
+        """
+        return cls(*_open(name))
+
+    def pictures(self, images: Sequence[Image.Image]) -> Vectors:
+        """Encodes RGB pictures of any size; returns unit vectors (n, d)."""
+        return self._encode(images)[0]
+
+    def patches(self, images: Sequence[Image.Image]) -> Vectors:
+        """Encodes the places of pictures; returns unit vectors (n, rows, columns, d)."""
+        return self._encode(images)[1]
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        """Encodes texts, each once; returns unit vectors (n, d)."""
+        import torch
+
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+            if new:
+                with torch.inference_mode():
+                    found = self._model.encode_text(self._tokenizer(new), normalize=True)
+                self._texts |= zip(new, found.float().numpy(), strict=True)
+            return np.stack([self._texts[text] for text in texts])
+
+    def _encode(self, images: Sequence[Image.Image]) -> tuple[Vectors, Vectors]:
+        import torch
+
+        pixels = torch.stack([prepare(self._model, image) for image in images])
+        with self._lock, torch.inference_mode():
+            whole, places = encode_patches(self._model, pixels)
+        rows = patch_rows(self._model, places.shape[1])
+        shaped = places.reshape(len(places), rows, -1, places.shape[-1])
+        return whole.float().numpy(), shaped.float().numpy()
+
+
+def _open(name: str) -> tuple[Any, Any]:
+    import open_clip
+
+    return open_clip.create_model(name), open_clip.get_tokenizer(name)
+
+
+def prepare(model: Any, image: Image.Image) -> Tensor:
+    """A picture (3, h, w) as the tower was trained to see it: the whole frame at its size, normalised."""
+    import torch
+
+    height, width = model.visual.image_size
+    small = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float().div(255)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in pixel_statistics(model))
+    return (pixels - mean) / std
+
+
+def pixel_statistics(model: Any) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation (3,) that pixels in 0..1 are normalised with."""
+    found: dict[str, Any] = model.visual.preprocess_cfg
+    return found["mean"], found["std"]
+
+
+def encode_patches(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Encodes pictures and their places into the space of the texts (arXiv 2505.09372, section 2.1, step 3).
+
+    Args:
+        model: Of open_clip, with a timm tower that ends in a map of features, or with its own ViT.
+        pixels: Prepared pictures, (n, 3, h, w).
+
+    Returns:
+        Unit vectors of the pictures (n, d) and of their places (n, places, d), row by row.
+    """
+    from torch.nn import functional as F
+
+    visual: Any = model.visual
+    if hasattr(visual, "trunk"):
+        features = visual.trunk.forward_features(pixels)
+        whole = visual.head(visual.trunk.forward_head(features))
+        tokens = features.flatten(2).transpose(1, 2)
+        return F.normalize(whole, dim=-1), F.normalize(visual.head(tokens), dim=-1)
+    found = visual.forward_intermediates(pixels, indices=1, normalize_intermediates=True, output_fmt="NLC")
+    tokens = found["image_intermediates"][-1]
+    if visual.proj is not None:
+        tokens = tokens @ visual.proj
+    return F.normalize(found["image_features"], dim=-1), F.normalize(tokens, dim=-1)
+
+
+def patch_rows(model: Any, places: int) -> int:
+    """How many rows the places of a picture stand in."""
+    height, width = model.visual.image_size
+    rows = round((places * height / width) ** 0.5)
+    return next(r for d in range(places) for r in (rows - d, rows + d) if r > 0 and places % r == 0)
+
+
+def shares(scores: NDArray[Any], scale: float = _SCALE) -> NDArray[np.float64]:
+    """Softmax of similarities over the last axis."""
+    raised = np.exp(scale * (scores - scores.max(-1, keepdims=True)).astype(np.float64))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Reads a folder's `open_clip_config.json`."""
+    found: dict[str, Any] = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    return found

@@ -1,0 +1,274 @@
+"""Pretrains a dual encoder by MAKE (arXiv 2505.09372) on HAM10000 and drawn lesions.
+
+    python -m clarify.training.make.train --data HAM10000 --minutes 45
+    torchrun --nproc-per-node 2 -m clarify.training.make.train --data HAM10000 --minutes 45 --threads 1
+
+Only the train side of ``clean_split`` is learnt from; val is printed; the test side is for
+`clarify.bench.make`. ``last.pt`` holds all that is needed to go on after a stop. With torchrun the batch is
+shared by several processes (`gather`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from ...tools.concepts.encoder import DEFAULT, encode_patches, pixel_statistics
+from ...tools.concepts.prompts import prompts
+from ..specialist.data import LABELS, colour_jitter, random_affine, resize
+from ..specialist.train import one_cycle, parameter_groups
+from .aspects import TEXTS, Aspects
+from .captions import Captioner
+from .data import Pictures, drawn, ham
+from .gather import gather
+from .losses import Losses, Parts, make_loss
+from .model import CONTEXT, build, encode_texts, export, train_tokenizer
+
+ROWS: dict[str, Parts] = {
+    "raw": Parts(multi_aspect=False, same_text="ignored"),
+    "aspects": Parts(local=False, weights=False, same_text="ignored"),
+    "local": Parts(weights=False, same_text="ignored", local_length="unit"),
+    "make": Parts(same_text="ignored", local_length="unit"),
+    "published": Parts(),
+    "released": Parts(released_indexing=True, masked="negative"),
+}
+"""The rows of the ablation. Up to `make`, each has one part more; equal texts are no negatives there, which
+made-up captions need: two moles on the back would push each other away."""
+
+
+class Texts:
+    """Token ids of texts, each tokenised once.
+
+    Args:
+        tokenizer: Pads to the context, truncates and ends with the end mark.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._tokenizer = tokenizer
+        self._kept: dict[str, Tensor] = {}
+
+    def ids(self, texts: Sequence[str]) -> Tensor:
+        """Ids of texts, (n, context)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if new:
+            made = self._tokenizer(
+                new, return_tensors="pt", padding="max_length", truncation=True, max_length=CONTEXT
+            ).input_ids
+            self._kept |= zip(new, made, strict=True)
+        return torch.stack([self._kept[text] for text in texts])
+
+    def batch(self, aspects: Sequence[Aspects]) -> tuple[Tensor, Tensor, Tensor]:
+        """The distinct texts' ids (m, context), which of them each text is (B, 11), and the mask (B, 11)."""
+        distinct: dict[str, int] = {}
+        which = [[distinct.setdefault(text, len(distinct)) for text in one.texts()] for one in aspects]
+        mask = torch.tensor([one.mask() for one in aspects])
+        return self.ids(list(distinct)), torch.tensor(which), mask
+
+
+def step_loss(
+    model: nn.Module,
+    pixels: Tensor,
+    batch: tuple[Tensor, Tensor, Tensor],
+    parts: Parts,
+    texts_used: int = TEXTS,
+) -> Losses:
+    """The losses of one batch.
+
+    Args:
+        model: Of open_clip.
+        pixels: Prepared pictures, (B, 3, h, w).
+        batch: From `Texts.batch`.
+        parts: What is on.
+        texts_used: The first so many texts of each picture; 1 for the raw caption alone.
+    """
+    ids, which, mask = batch
+    which, mask = which[:, :texts_used], mask[:, :texts_used]
+    used, which = torch.unique(which, return_inverse=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        images, patches = encode_patches(model, pixels)
+        found = encode_texts(model, ids[used])
+    texts = found.float()[which]
+    scale = model.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
+    # Numbers that mean the same text in every process.
+    numbers = torch.tensor([hash(tuple(row)) for row in ids[used].tolist()])[which]
+    seen = gather(images.float(), texts, mask, numbers) if dist.is_initialized() else None
+    return make_loss(images.float(), patches.float(), texts, mask, scale, parts, numbers, seen)
+
+
+def rows_of_epoch(labels: np.ndarray, n: int, power: float, rng: np.random.Generator) -> np.ndarray:
+    """Draws pictures so that a class of share s comes up in proportion to s to the power; 1: as they are."""
+    counts = np.unique(labels, return_counts=True)
+    weight = dict(zip(counts[0], counts[1].astype(float) ** (power - 1), strict=True))
+    odds = np.array([weight[label] for label in labels])
+    return np.asarray(rng.choice(len(labels), n, p=odds / odds.sum()))
+
+
+@torch.no_grad()
+def by_name(model: nn.Module, texts: Texts, pixels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Accuracy and balanced accuracy of naming pictures by the labels' display names alone."""
+    captioner, model = Captioner(), model.eval()
+    size = model.visual.image_size  # type: ignore[union-attr]
+    classes = []
+    for label in LABELS:
+        found = model.encode_text(
+            texts.ids(prompts().for_disease(captioner.labels[label].names[:1])), normalize=True
+        )  # type: ignore[operator]
+        classes.append(nn.functional.normalize(found.mean(0), dim=-1))
+    images = torch.cat(
+        [
+            encode_patches(model, normalised(model, resize(part, size)))[0]
+            for part in np.array_split(pixels, 8)
+        ]
+    )
+    said = (images @ torch.stack(classes).T).argmax(1).numpy()
+    recalls = [float((said[labels == k] == k).mean()) for k in np.unique(labels)]
+    return {"accuracy": float((said == labels).mean()), "balanced": float(np.mean(recalls))}
+
+
+def normalised(model: nn.Module, images: Tensor) -> Tensor:
+    """Pictures (n, 3, h, w) in 0..1 in the tower's units."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in pixel_statistics(model))
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def look(model: nn.Module, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
+    """A training batch: any rotation and flip, some zoom, little colour (colours are named in captions)."""
+    size = model.visual.image_size  # type: ignore[union-attr]
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    images = random_affine(images, size, generator, zoom=(0.75, 0.3), shift=0.08)
+    return normalised(model, colour_jitter(images, generator, 0.6))
+
+
+def joined(first: Pictures, second: Pictures) -> Pictures:
+    """Two sets of pictures as one."""
+    return Pictures(
+        np.concatenate([first.pixels, second.pixels]),
+        np.concatenate([first.masks, second.masks]),
+        (*first.known, *second.known),
+        (*first.ids, *second.ids),
+    )
+
+
+def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]:
+    """Runs or resumes the training that ``args`` describe; writes ``args.run/last.pt`` every epoch."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    side = joined(ham(args.data, "train", args.cache), drawn(args.drawn, 1, args.cache))
+    held = ham(args.data, "val", args.cache)
+    held_labels = np.array([LABELS.index(known.label) for known in held.known])
+    captioner, parts = Captioner(args.hide), ROWS[args.parts]
+    rng = random.Random(args.seed)
+    tokenizer = train_tokenizer(
+        text for _ in range(8) for one in captioner.batch(side.known, rng) for text in one.texts()
+    )
+    texts, model = Texts(tokenizer), build().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), lr=args.lr, betas=(0.9, 0.98))
+    labels = np.array([known.label for known in side.known])
+    steps = len(side.ids) // (args.batch * world)
+    last, epoch, spent = args.run / "last.pt", 0, 0.0
+    args.run.mkdir(parents=True, exist_ok=True)
+    if last.exists():
+        saved = torch.load(last, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        epoch, spent = saved["epoch"], saved["spent"]
+    start, progress = time.monotonic() - spent, 0.0
+    while progress < 1 and epoch < args.epochs:
+        model.train()
+        chance = np.random.default_rng([args.seed, epoch])
+        generator = torch.Generator().manual_seed(1000 * args.seed + world * epoch + rank)
+        rows = rows_of_epoch(labels, steps * args.batch * world, args.power, chance)[rank::world]
+        total = 0.0
+        for number, picked in enumerate(rows.reshape(steps, args.batch)):
+            progress = max(
+                (epoch + number / steps) / args.epochs, (time.monotonic() - start) / (60 * args.minutes)
+            )
+            for group in optimiser.param_groups:
+                group["lr"] = one_cycle(min(1.0, progress), args.lr)
+            # All processes say the same thing in the same words.
+            wording = random.Random(f"{args.seed}/{epoch}/{number}")
+            batch = texts.batch(captioner.batch([side.known[row] for row in picked], wording))
+            used = TEXTS if parts.multi_aspect else 1
+            loss = step_loss(model, look(model, side.pixels[picked], generator), batch, parts, used).total
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            average_gradients(model)
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
+            total += float(loss.detach())
+        epoch, spent = epoch + 1, time.monotonic() - start
+        if rank == 0:
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save({**state, "epoch": epoch, "spent": spent}, last.with_suffix(".tmp"))
+            last.with_suffix(".tmp").replace(last)
+            line: dict[str, Any] = {"epoch": epoch, "loss": round(total / steps, 4), "seconds": round(spent)}
+            if epoch % args.every == 0 or progress >= 1:
+                found = by_name(model, texts, held.pixels, held_labels)
+                line["val"] = {key: round(value, 3) for key, value in found.items()}
+            print(json.dumps(line), flush=True)
+    return model, tokenizer
+
+
+def average_gradients(model: nn.Module) -> None:
+    """The mean of all processes' gradients."""
+    if dist.is_initialized():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= dist.get_world_size()
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of HAM10000")
+    parser.add_argument("--run", type=Path, default=Path("runs/make/run"), help="checkpoints")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("runs/make/cache"), help="measures, drawn pictures"
+    )
+    parser.add_argument("--out", type=Path, default=DEFAULT, help="the folder to ship")
+    parser.add_argument("--parts", choices=sorted(ROWS), default="make")
+    parser.add_argument(
+        "--hide", nargs="*", default=[], choices=LABELS, help="labels that no caption tells of"
+    )
+    parser.add_argument("--drawn", type=int, default=1500, help="drawn lesions")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=45.0, help="end by this many minutes")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--power", type=float, default=0.5, help="1: classes as they are; 0: all alike")
+    parser.add_argument("--every", type=int, default=5, help="epochs between looks at val")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+def main() -> None:
+    """Trains and exports."""
+    args = arguments().parse_args()
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        dist.init_process_group("gloo")
+    model, tokenizer = train(args)
+    if int(os.environ.get("RANK", 0)) == 0:
+        export(model, tokenizer, args.out)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
