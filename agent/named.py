@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher
 from typing import Any
+
+from rapidfuzz import fuzz
 
 from ..graph_schema.folding import normalise
 from .state import State
@@ -48,7 +49,7 @@ def completed(name: str, named: Sequence[str], known: Callable[[str], bool]) -> 
 
 
 def _ratio(said: str, other: str) -> float:
-    return SequenceMatcher(None, said, normalise(other), autojunk=False).ratio()
+    return fuzz.ratio(said, normalise(other)) / 100
 
 
 def names_of(state: State) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from .encoder import DEFAULT, DualEncoder, Vectors, shares
+from ..weights import verified
+from .encoder import DEFAULT, HINT, DualEncoder, Vectors, shares
 from .prompts import prompts
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Concepts:
         """
         folder = DEFAULT if folder is None else folder
         encoder = DualEncoder.load(folder)
+        verified(folder, [CALIBRATION], "dual encoder", HINT)
         return cls(encoder, json.loads((folder / CALIBRATION).read_text(encoding="utf-8")))
 
     def margins(self, images: Vectors) -> dict[str, NDArray[np.float64]]:

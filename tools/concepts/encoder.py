@@ -142,7 +142,7 @@ def encode_patches(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
 def patch_rows(model: Any, places: int) -> int:
     """How many rows the places of a picture stand in."""
     height, width = model.visual.image_size
-    rows = round((places * height / width) ** 0.5)
+    rows: int = round((places * height / width) ** 0.5)
     return next(r for d in range(places) for r in (rows - d, rows + d) if r > 0 and places % r == 0)
 
 

@@ -30,6 +30,7 @@ from ...tools.concepts.prompts import prompts
 from ..specialist.data import LABELS, colour_jitter, random_affine, resize
 from ..specialist.train import one_cycle, parameter_groups
 from .aspects import TEXTS, Aspects
+from .calibrate import calibrate
 from .captions import Captioner
 from .data import Pictures, drawn, ham
 from .gather import gather
@@ -266,6 +267,7 @@ def main() -> None:
     model, tokenizer = train(args)
     if int(os.environ.get("RANK", 0)) == 0:
         export(model, tokenizer, args.out)
+        calibrate(args.out, args.data, args.cache)
     if dist.is_initialized():
         dist.destroy_process_group()
 
