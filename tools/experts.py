@@ -56,6 +56,14 @@ class Experts:
         self._loaded: Memo[Any] = Memo()
         self._seen: Memo[Seen] = Memo()
 
+    def model(self, name: str) -> Any:
+        """What an expert works with, loaded and warmed once.
+
+        Raises:
+            ClarifyError: Its weights are missing.
+        """
+        return self._loaded(name, lambda: _warm(self.table[name]))
+
     def see(self, name: str, sha256: str, open_image: Callable[[], Image.Image]) -> tuple[Seen, str]:
         """Looks at a picture, or remembers what was seen on it with the same weights.
 
@@ -70,8 +78,7 @@ class Experts:
         Raises:
             ClarifyError: Its weights are missing, or the picture cannot be used.
         """
-        expert = self.table[name]
-        model = self._loaded(name, lambda: _warm(expert))
+        expert, model = self.table[name], self.model(name)
         weights = str(getattr(model, "sha256", ""))
         return self._seen((name, weights, sha256), lambda: expert.look(model, open_image())), weights
 

@@ -1,0 +1,244 @@
+"""The dual encoder: its format, its captions, its training on a handful of drawn pictures, its scores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+import open_clip
+import torch
+from PIL import Image
+
+from clarify.apps.sight import spread_labels
+from clarify.errors import WeightsMissing
+from clarify.tools.concepts.concepts import CALIBRATION, Concepts
+from clarify.tools.concepts.encoder import FILES, DualEncoder, encode_patches, prepare
+from clarify.tools.concepts.prompts import prompts
+from clarify.tools.weights import write_manifest
+from clarify.training.make import train as training
+from clarify.training.make.calibrate import fit, truths
+from clarify.training.make.captions import Captioner, person
+from clarify.training.make.data import Known, colour_concepts, drawn, shape_concepts
+from clarify.training.make.model import build, encode_texts, export, train_tokenizer
+from clarify.training.specialist.data import LABELS
+
+KNOWN = [
+    Known(label, {"age": 47.0, "sex": "female", "site": "back"}, {"asymmetry": True, "red": False}, 0.2)
+    for label in LABELS
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("make")
+    texts = [text for one in Captioner().batch(KNOWN, random.Random(0)) for text in one.texts()]
+    export(build(), train_tokenizer(texts), path)
+    (path / CALIBRATION).write_text(json.dumps({"red": [0.5, -1.0]}))
+    write_manifest(path, [*FILES, CALIBRATION])
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def test_open_clip_alone_reads_what_was_written(folder, picture):
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    ours = DualEncoder.load(folder)
+    with torch.no_grad():
+        image = model.eval().encode_image(preprocess(picture)[None], normalize=True).numpy()
+        text = model.encode_text(tokenizer(["dermoscopy of a mole"]), normalize=True).numpy()
+    assert np.allclose(image, ours.pictures([picture]), atol=2e-2)  # their resize is not ours to the digit
+    assert np.allclose(text, ours.texts(["dermoscopy of a mole"]), atol=1e-5)
+
+
+def test_the_encoder_is_small(folder):
+    assert (folder / FILES[0]).stat().st_size < 6_000_000
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        {"layers": 2, "width": 64, "patch_size": 16, "image_size": 64},
+        {"timm_model_name": "regnetx_002", "timm_proj": "linear", "image_size": 64},
+    ],
+)
+def test_places_of_every_tower_lie_in_the_space_of_the_texts(vision):
+    text = {"width": 64, "heads": 2, "layers": 1, "vocab_size": 100, "context_length": 8}
+    model = open_clip.CLIP(32, vision, text).eval()
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        whole, places = encode_patches(model, pixels)
+        assert torch.allclose(whole, model.encode_image(pixels, normalize=True), atol=1e-5)
+    assert places.shape[0] == 2 and places.shape[2] == 32
+    assert torch.allclose(places.norm(dim=-1), torch.ones(places.shape[:2]), atol=1e-5)
+
+
+def test_cropped_texts_are_encoded_as_whole_ones():
+    model, ids = build().eval(), torch.zeros(6, 48, dtype=torch.long)
+    for row, length in enumerate((2, 20, 21, 48, 3, 30)):
+        ids[row, :length] = torch.randint(1, 1000, (length,))
+        ids[row, length - 1] = 1023
+    with torch.no_grad():
+        assert torch.allclose(model.encode_text(ids, normalize=True), encode_texts(model, ids), atol=1e-5)
+
+
+def test_a_changed_file_is_refused(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / CALIBRATION).write_text("{}")
+    with pytest.raises(WeightsMissing, match="concepts.json"):
+        Concepts.load(tmp_path)
+    with pytest.raises(WeightsMissing):
+        Concepts.load(tmp_path / "nowhere")
+
+
+def test_hidden_labels_are_told_by_nothing():
+    captioner = Captioner(hidden=("df", "vasc"))
+    telling = [
+        text
+        for label in ("df", "vasc")
+        for entry in [captioner.labels[label]]
+        for text in (*entry.names, *entry.path[2:])
+    ]
+    others = {sign for key in LABELS if key not in ("df", "vasc") for sign in captioner.labels[key].signs}
+    telling += [sign for label in hidden for sign in label.signs if sign not in others]
+    for seed in range(20):
+        batch = captioner.batch(KNOWN, random.Random(seed))
+        for known, aspects in zip(KNOWN, batch, strict=True):
+            if known.label in ("df", "vasc"):
+                assert aspects.diagnosis == ""
+                assert not [t for t in telling if any(t in text for text in aspects.texts())]
+            else:
+                assert aspects.diagnosis
+
+
+def test_within_a_batch_the_same_is_said_in_the_same_words():
+    first, second = Captioner().batch([KNOWN[5], KNOWN[5]], random.Random(1))
+    assert (first.diagnosis, first.concepts) == (second.diagnosis, second.concepts)
+    assert len({Captioner().batch([KNOWN[5]], random.Random(s))[0].diagnosis for s in range(9)}) > 1
+
+
+def test_a_patient_is_told_by_decade_and_sex():
+    assert person({"age": 47.0, "sex": "female"}) == "woman of 40 to 49 years"
+    assert person({"sex": "male"}) == "man" and person({}) == "person"
+
+
+def test_concepts_between_the_tertiles_are_left_out():
+    assert "asymmetry" not in shape_concepts(0.2, 0.07, 1.0)
+    assert shape_concepts(0.2, 0.3, 2.0) == {
+        "asymmetry": True, "symmetry": False, "irregular border": True, "regular border": False
+    }  # fmt: skip
+    assert colour_concepts(["red", "white", "black"])["several colours"]
+    assert set(prompts().wordings) >= set(shape_concepts(0.2, 0.3, 2.0)) | set(colour_concepts([]))
+
+
+def test_scores_are_probabilities_and_the_fit_is_used(folder, picture):
+    concepts = Concepts.load(folder)
+    found = concepts.annotate(picture)
+    margin = concepts.margins(concepts.encoder.pictures([picture]))["red"][0]
+    assert set(found) == set(prompts().wordings) and all(0 <= s <= 1 for s in found.values())
+    assert found["red"] == pytest.approx(1 / (1 + np.exp(-(0.5 * margin - 1.0))), abs=1e-6)
+
+
+def test_shares_of_diseases_sum_to_one_and_signs_count(folder, picture):
+    concepts = Concepts.load(folder)
+    names = {"melanoma": ["melanoma"], "mole": ["mole", "nevus"]}
+    plain = concepts.zero_shot(picture, names)
+    told = concepts.zero_shot(picture, names, {"mole": ["an even brown colour"]})
+    assert sum(plain.values()) == pytest.approx(1) == sum(told.values())
+    assert plain["mole"] != told["mole"]
+
+
+def test_the_fit_parts_pictures_by_a_concept(folder):
+    concepts = Concepts.load(folder)
+    red = concepts.encoder.texts(["red"])[0]
+    noise = np.random.default_rng(0).normal(0, 0.05, (40, 128)).astype(np.float32)
+    images = noise + np.where(np.arange(40) % 2, 1.0, -1.0)[:, None].astype(np.float32) * red
+    there = [{name: bool(i % 2) for name in prompts().wordings} for i in range(40)]
+    known = [Known("", {}, concepts_there, 0.2) for concepts_there in there]
+    slope, offset = fit(concepts, images, known)["red"]
+    rows, truth = truths(known, "red")
+    said = slope * concepts.margins(images)["red"][rows] + offset > 0
+    assert len(rows) == 40 and (said == truth).all()
+
+
+def test_rare_classes_come_up_more_often_when_asked():
+    labels = np.array(["nv"] * 90 + ["df"] * 10)
+    drawn_rows = training.rows_of_epoch(labels, 4000, 0.0, np.random.default_rng(0))
+    assert 0.45 < (labels[drawn_rows] == "df").mean() < 0.55
+    as_they_are = training.rows_of_epoch(labels, 4000, 1.0, np.random.default_rng(0))
+    assert 0.07 < (labels[as_they_are] == "df").mean() < 0.13
+
+
+def test_training_goes_on_where_it_stopped_and_is_exported(tmp_path, monkeypatch):
+    small = drawn(24, 4)
+    labelled = training.Pictures(
+        small.pixels, small.masks,
+        tuple(Known(LABELS[i % 7], {"site": "back"}, k.concepts, k.area) for i, k in enumerate(small.known)),
+        small.ids,
+    )  # fmt: skip
+    monkeypatch.setattr(training, "ham", lambda *_: labelled)
+    monkeypatch.setattr(training, "drawn", lambda *_: small)
+    args = training.arguments().parse_args(
+        ["--data", ".", "--run", str(tmp_path), "--epochs", "1", "--batch", "24", "--every", "1"]
+    )
+    training.train(args)
+    first = torch.load(tmp_path / "last.pt", weights_only=True)
+    args.epochs = 2
+    model, tokenizer = training.train(args)
+    second = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert (first["epoch"], second["epoch"]) == (1, 2) and second["spent"] > first["spent"]
+    export(model, tokenizer, tmp_path / "out")
+    assert DualEncoder.load(tmp_path / "out").pictures([Image.fromarray(small.pixels[0])]).shape == (1, 128)
+
+
+@pytest.mark.parametrize("row", sorted(training.ROWS))
+def test_every_row_of_the_ablation_gives_a_loss_that_learns(row, folder):
+    torch.manual_seed(1)
+    model, parts = build(), training.ROWS[row]
+    tokenizer = DualEncoder.load(folder)._tokenizer.tokenizer
+    batch = training.Texts(tokenizer).batch(Captioner().batch(KNOWN, random.Random(0)))
+    pixels = torch.stack(
+        [prepare(model, Image.new("RGB", (20, 20), (40 * i, 90, 200 - 20 * i))) for i in range(7)]
+    )
+    used = 11 if parts.multi_aspect else 1
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(6):
+        loss = training.step_loss(model, pixels, batch, parts, used).total
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (["zero-shot", "a.png", "--label", "mole", "--label", "acne"],) * 2,
+        (
+            ["zero-shot", "a.png", "--label", "mole", "blue nevus", "--jsonl"],
+            ["zero-shot", "a.png", "--label", "mole", "--label", "blue nevus", "--jsonl"],
+        ),
+        (["zero-shot", "--label", "mole", "--label", "acne", __file__],) * 2,
+        (["zero-shot", "a.png", "--label"],) * 2,
+    ],
+)
+def test_labels_may_follow_one_another(said, read):
+    assert spread_labels(said) == read
+
+
+def test_the_command_line_of_training_is_whole():
+    assert isinstance(training.arguments(), argparse.ArgumentParser)
