@@ -105,12 +105,8 @@ def test_a_changed_file_is_refused(folder, tmp_path):
 
 def test_hidden_labels_are_told_by_nothing():
     captioner = Captioner(hidden=("df", "vasc"))
-    telling = [
-        text
-        for label in ("df", "vasc")
-        for entry in [captioner.labels[label]]
-        for text in (*entry.names, *entry.path[2:])
-    ]
+    hidden = [captioner.labels[label] for label in ("df", "vasc")]
+    telling = [text for label in hidden for text in (*label.names, *label.path[2:])]
     others = {sign for key in LABELS if key not in ("df", "vasc") for sign in captioner.labels[key].signs}
     telling += [sign for label in hidden for sign in label.signs if sign not in others]
     for seed in range(20):
@@ -220,7 +216,7 @@ def test_every_row_of_the_ablation_gives_a_loss_that_learns(row, folder):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
 
 
