@@ -56,9 +56,7 @@ def score(weights: Path, side: Pictures, lesions: Pictures) -> dict[str, float]:
         "accuracy": named["accuracy"]["value"],
         "balanced accuracy": named["balanced accuracy"]["value"],
         "concepts, HAM10000": concept_areas(concepts, images, side.known)["mean"]["value"],
-        "concepts, drawn": concept_areas(concepts, vectors(encoder, lesions.pixels), lesions.known)["mean"][
-            "value"
-        ],
+        "concepts, drawn": painted["mean"]["value"],
         "picture to text R@10": found["picture to text R@10"]["value"],
         "text to picture R@10": found["text to picture R@10"]["value"],
         "pointing": pointing(encoder, side)["hit"]["value"],
