@@ -45,9 +45,11 @@ def key(call: Call) -> Key:
 
 
 def linked(name: str, names: Sequence[str]) -> str:
-    """The one of `names` that linking finds by `name`, if it finds one."""
+    """The one of `names` that linking finds by `name`, exactly first, if it finds one."""
+    if same := [n for n in names if normalise(n) == normalise(name)]:
+        return name if name in same else same[0]
     rows = [{"label": "Disease", "id": n, "name": n, "term": normalise(n)} for n in names]
-    best = rank_names(name, rows, 1) if name not in names else []
+    best = rank_names(name, rows, 1)
     return str(best[0]["name"]) if best and best[0]["score"] >= FLOOR else name
 
 
@@ -73,8 +75,7 @@ class Player:
     results: list[tuple[str, bool, bool, list[Any], list[Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._scripted = {key(c): c for m in self.script for c in m.calls}
-        self._names = sorted({d for c in self._scripted.values() for d in c.args.get("diseases", [])})
+        self._names = sorted({d for m in self.script for c in m.calls for d in c.args.get("diseases", [])})
         self._own = {normalise(name) for name in self._names}
         self._named: list[str] = []
         self._known: dict[Key, Call] = {}
@@ -150,7 +151,8 @@ class Player:
             self._again += 1
             right = right and self._again <= _REMEMBERED
         if right and calls:
-            self._answer([self._scripted[c] for c in calls if c not in held] + [self._known[c] for c in held])
+            asked = {key(c): c for c in message.calls}
+            self._answer([self._known[c] if c in held else asked[c] for c in calls])
             self.at += bool(expected)
             return
         self._good = self._good and right

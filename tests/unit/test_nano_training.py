@@ -169,6 +169,7 @@ def test_a_disease_counts_when_linking_finds_it_among_those_of_the_dialogue():
         return [linked(name, names)]
 
     assert asked("my mixed liposarcoma") == ["mixed liposarcoma"]
+    assert [linked("bz", ["BZ", "KKA"]), linked("BZ", ["BZ", "KKA"])] == ["BZ", "BZ"]  # as the graph links it
     assert asked("mixed liposarcomas") == ["mixed liposarcoma"]
     assert asked("malignant later") == ["malignant later"]
     assert asked("exudative mixed liposarcoma") == ["exudative mixed liposarcoma"]
@@ -224,6 +225,29 @@ def test_what_the_conversation_holds_may_be_called_again_but_nothing_else_may():
     other = _said(*script)
     other.take(call_text(_query("acne", "tests")))
     assert [good for _, good, _, _, _ in other.results] == [False]
+
+
+def test_what_failed_the_first_time_is_called_again():
+    failed, found = (
+        Call("query_knowledge", {"query": "signs", "diseases": ["acne"]}, "failed"),
+        _query("acne"),
+    )
+    failed.outcome = "error"
+    player = _said(
+        Message("user", "acne signs?", kind="named"),
+        Message("assistant", calls=[failed], target=True),
+        Message("tool", failed.result),
+        Message("assistant", "it failed", target=True),
+        Message("user", "And now?", kind="follow"),
+        Message("assistant", calls=[found], target=True),
+        Message("tool", found.result),
+        Message("assistant", "they are", target=True),
+    )
+    for text in (call_text(failed), "it failed", call_text(found), "they are"):
+        assert player.advance()
+        player.take(text)
+    assert [m.text for m in player.said if m.role == "tool"] == ["failed", found.result]
+    assert [(good, exact) for _, good, exact, _, _ in player.results] == [(True, True)] * 2
 
 
 def test_a_model_that_never_stops_calling_for_what_it_has_is_wrong():

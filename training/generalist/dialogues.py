@@ -23,6 +23,8 @@ from .world import Split, World
 Kind = Literal["lesion", "skin_other", "not_skin"]
 INTENTS = ("describe", "signs", "treatment", "causes", "tests", "prognosis", "differential", "urgency")
 
+KINDS = {"train": (0.68, 0.17, 0.15), "test": (0.78, 0.07, 0.15)}
+"""Shares of lesions, other skin and what is no skin; other skin, which is rare, is learnt from more often."""
 PAIR_QUERIES = ("differential", *TREATMENT_PAIRS)
 
 
@@ -159,7 +161,8 @@ class _Dialogue:
     def _turn(self) -> None:
         rng = self.rng
         first = not self.messages
-        chat = 2.0 if self.maker.split == "train" and self.subject else 1.0  # thanks after a long answer
+        # Thanks after a long answer, and what is out of field while a disease is spoken of.
+        chat = 3.0 if self.maker.split == "train" and self.subject else 1.0
         options: list[tuple[Any, float]] = [(self._named, 3.0), (self._pair, 1.2), (self._chat, chat)]
         if self.maker.pictures is not None and self.images < 3:
             options.append((self._picture, 4.5 if first else 1.2))
@@ -211,7 +214,7 @@ class _Dialogue:
     def _picture(self) -> None:
         rng = self.rng
         assert self.maker.pictures is not None
-        kind: Kind = rng.choices(("lesion", "skin_other", "not_skin"), (0.78, 0.07, 0.15))[0]
+        kind: Kind = rng.choices(("lesion", "skin_other", "not_skin"), KINDS[self.maker.split])[0]
         index, shares = self.maker.pictures.draw(rng, kind, self.maker.split)
         self.images += 1
         image = f"img{self.images}"
