@@ -431,3 +431,17 @@ def test_the_audit_says_whose_skin_was_learnt_from(session: Make, pic: bytes) ->
     answer = session(good("describe")).ask("What is this?", images=[pic])
     assert "nearly all skin it learnt from is light" in answer.audit.limits["classify_lesion"]
     assert session(good("describe")).ask("What is melanoma?").audit.limits == {}
+
+
+@pytest.mark.parametrize("said", ["nevus", "melanocytic", "melanocitic nevis", "x melanocytic nevus"])
+def test_a_name_that_a_call_garbles_is_read_as_the_one_that_was_asked_about(session: Make, said: str) -> None:
+    facts = Facts()
+    answer = session(good("describe", said), facts=facts).ask("What is a melanocytic nevus?")
+    assert facts.asked[0] == ("describe", ("melanocytic nevus",))
+    assert not answer.abstained and answer.evidence[0].subject == "melanocytic nevus"
+
+
+def test_a_name_that_is_like_none_of_the_conversation_is_left_for_the_graph_to_refuse(session: Make) -> None:
+    facts = Facts()
+    session(good("describe", "Napoleon"), facts=facts).ask("What is psoriasis?")
+    assert ("describe", ("Napoleon",)) in facts.asked
