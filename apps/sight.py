@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,8 +18,11 @@ from .pictures import load, walk
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..tools.concepts.concepts import Concepts
+    from ..tools.segmenter import Segmenter
     from ..tools.specialist import Specialist
 
+T = TypeVar("T")
 FIELDS = (
     "label", "curie", "confidence", "probabilities", "prediction_set", "in_scope", "scope_score", "quality"
 )  # fmt: skip
@@ -39,22 +42,18 @@ def classify(
     from .render import show_classification
 
     patient = patient_of(age, sex, site)
-    with Progress() as progress:
-        specialist = None
-        for row, picture in _pictures(paths, jsonl):
-            if specialist is None:
-                from ..tools.specialist import Specialist
 
-                progress("loading")
-                specialist = Specialist.load()
-                progress.stop()
-            result = specialist.classify(picture, patient)
-            row |= {
-                field: getattr(result, field) for field in (*FIELDS, *(["refined_by"] if patient else []))
-            }
-            if where is not None and result.label:
-                row["where"] = _looked(specialist, picture, result.label, where, Path(row["path"]).stem)
-            emit(row) if jsonl else show_classification(row, specialist.names)
+    def load_specialist() -> Specialist:
+        from ..tools.specialist import Specialist
+
+        return Specialist.load()
+
+    for specialist, row, picture in _seen_by(load_specialist, paths, jsonl):
+        result = specialist.classify(picture, patient)
+        row |= {field: getattr(result, field) for field in (*FIELDS, *(["refined_by"] if patient else []))}
+        if where is not None and result.label:
+            row["where"] = _looked(specialist, picture, result.label, where, Path(row["path"]).stem)
+        emit(row) if jsonl else show_classification(row, specialist.names)
 
 
 def _looked(specialist: Specialist, picture: Image.Image, label: str, folder: Path, stem: str) -> str:
@@ -80,23 +79,22 @@ def segment(
     """Mark the lesion and measure it: asymmetry, border, colours, diameter."""
     from .render import show_segmentation
 
-    out.mkdir(parents=True, exist_ok=True)
-    with Progress() as progress:
-        segmenter = None
-        for row, picture in _pictures(paths, jsonl, out):
-            if segmenter is None:
-                from ..tools.abcd import measure
-                from ..tools.segmenter import Segmenter, mask_image, overlay
+    def load_segmenter() -> Segmenter:
+        from ..tools.segmenter import Segmenter
 
-                progress("loading")
-                segmenter = Segmenter.load()
-                progress.stop()
-            mask = segmenter.segment(picture)
-            name = _free(out, Path(row["path"]).stem, "mask")
-            mask_image(mask).save(out / f"{name}_mask.png")
-            overlay(picture, mask).save(out / f"{name}_overlay.png")
-            row |= {"mask": str(out / f"{name}_mask.png"), **asdict(measure(picture, mask, mm_per_px))}
-            emit(row) if jsonl else show_segmentation(row)
+        return Segmenter.load()
+
+    out.mkdir(parents=True, exist_ok=True)
+    for segmenter, row, picture in _seen_by(load_segmenter, paths, jsonl, out):
+        from ..tools.abcd import measure
+        from ..tools.segmenter import mask_image, overlay
+
+        mask = segmenter.segment(picture)
+        name = _free(out, Path(row["path"]).stem, "mask")
+        mask_image(mask).save(out / f"{name}_mask.png")
+        overlay(picture, mask).save(out / f"{name}_overlay.png")
+        row |= {"mask": str(out / f"{name}_mask.png"), **asdict(measure(picture, mask, mm_per_px))}
+        emit(row) if jsonl else show_segmentation(row)
 
 
 def concepts(
@@ -106,17 +104,9 @@ def concepts(
     """Name the visual concepts that a picture shows, each with a score."""
     from .render import show_scores
 
-    with Progress() as progress:
-        expert = None
-        for row, picture in _pictures(paths, jsonl):
-            if expert is None:
-                from ..tools.concepts.concepts import Concepts
-
-                progress("loading")
-                expert = Concepts.load()
-                progress.stop()
-            row["concepts"] = expert.annotate(picture)
-            emit(row) if jsonl else show_scores(row["path"], row["concepts"])
+    for expert, row, picture in _seen_by(_load_concepts, paths, jsonl):
+        row["concepts"] = expert.annotate(picture)
+        emit(row) if jsonl else show_scores(row["path"], row["concepts"])
 
 
 def zero_shot(
@@ -133,20 +123,24 @@ def zero_shot(
     labels = list(dict.fromkeys(name.strip() for name in label))
     if len(labels) < 2 or not all(labels):
         raise BadInput("There is nothing to compare.", hint="Give --label at least twice, each with a name.")
-    with Progress() as progress:
-        expert = None
-        for row, picture in _pictures(paths, jsonl):
-            if expert is None:
-                from ..agent.deps import default_deps
-                from ..tools.concepts.concepts import Concepts
-                from ..tools.concepts.signs import signs_of
 
-                progress("loading")
-                expert = Concepts.load()
-                signs = {} if names_only else signs_of(default_deps().knowledge(), labels)
-                progress.stop()
-            row["probabilities"] = expert.zero_shot(picture, {name: [name] for name in labels}, signs)
-            emit(row) if jsonl else show_scores(row["path"], row["probabilities"])
+    def load_both() -> tuple[Concepts, dict[str, list[str]]]:
+        from ..agent.deps import default_deps
+        from ..tools.concepts.signs import signs_of
+
+        expert = _load_concepts()
+        return expert, {} if names_only else signs_of(default_deps().knowledge(), labels)
+
+    names = {name: [name] for name in labels}
+    for (expert, signs), row, picture in _seen_by(load_both, paths, jsonl):
+        row["probabilities"] = expert.zero_shot(picture, names, signs)
+        emit(row) if jsonl else show_scores(row["path"], row["probabilities"])
+
+
+def _load_concepts() -> Concepts:
+    from ..tools.concepts.concepts import Concepts
+
+    return Concepts.load()
 
 
 def spread_labels(arguments: Sequence[str]) -> list[str]:
@@ -163,6 +157,20 @@ def spread_labels(arguments: Sequence[str]) -> list[str]:
         else:
             spread, state = [*spread, word], ""
     return [*spread, "--label"] if state == "first" else spread
+
+
+def _seen_by(
+    load: Callable[[], T], paths: Sequence[str], jsonl: bool, but: Path | None = None
+) -> Iterator[tuple[T, dict[str, Any], Image.Image]]:
+    """Pictures with an expert that is loaded when the first one is there."""
+    with Progress() as progress:
+        expert: T | None = None
+        for row, picture in _pictures(paths, jsonl, but):
+            if expert is None:
+                progress("loading")
+                expert = load()
+                progress.stop()
+            yield expert, row, picture
 
 
 def _pictures(

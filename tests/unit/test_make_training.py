@@ -15,11 +15,14 @@ import open_clip
 import torch
 from PIL import Image
 
+from clarify.apps.cli import run
 from clarify.apps.sight import spread_labels
 from clarify.errors import WeightsMissing
+from clarify.tests.graph.scripted import Facts
 from clarify.tools.concepts.concepts import CALIBRATION, Concepts
 from clarify.tools.concepts.encoder import FILES, DualEncoder, encode_patches, prepare
 from clarify.tools.concepts.prompts import prompts
+from clarify.tools.concepts.signs import signs_of
 from clarify.tools.weights import write_manifest
 from clarify.training.make import train as training
 from clarify.training.make.calibrate import fit, truths
@@ -238,3 +241,42 @@ def test_labels_may_follow_one_another(said, read):
 
 def test_the_command_line_of_training_is_whole():
     assert isinstance(training.arguments(), argparse.ArgumentParser)
+
+
+@pytest.fixture
+def shipped(folder, monkeypatch):
+    """The folder in the place of the shipped weights."""
+    monkeypatch.setattr("clarify.tools.concepts.concepts.DEFAULT", folder)
+    return folder
+
+
+def test_concepts_prints_the_fields_of_the_contract(shipped, picture, tmp_path, capsys):
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    assert run(["concepts", str(tmp_path), "--jsonl"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert set(first) == {"path", "concepts"} and set(first["concepts"]) == set(prompts().wordings)
+    assert set(second) == {"path", "error"}
+
+
+def test_zero_shot_prints_the_fields_of_the_contract(shipped, picture, tmp_path, capsys):
+    picture.save(tmp_path / "a.png")
+    arguments = ["zero-shot", str(tmp_path / "a.png"), "--label", "melanoma", "lumpy thing", "--jsonl"]
+    assert run([*arguments, "--names-only"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert set(row) == {"path", "probabilities"}
+    assert list(row["probabilities"]) == ["melanoma", "lumpy thing"]
+    assert sum(row["probabilities"].values()) == pytest.approx(1)
+
+
+def test_nothing_to_compare_and_no_weights_are_said(shipped, picture, tmp_path, monkeypatch, capsys):
+    picture.save(tmp_path / "a.png")
+    assert run(["zero-shot", str(tmp_path / "a.png"), "--label", "melanoma"]) == 2
+    monkeypatch.setattr("clarify.tools.concepts.concepts.DEFAULT", tmp_path / "gone")
+    assert run(["concepts", str(tmp_path / "a.png")]) == 3
+    assert "dual encoder" in capsys.readouterr().err
+
+
+def test_signs_come_from_the_graph_and_an_unknown_disease_has_none():
+    found = signs_of(Facts(), ["melanoma", "foobaritis"])
+    assert found == {"melanoma": ["an uneven shape with several colours"], "foobaritis": []}
