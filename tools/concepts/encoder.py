@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class DualEncoder:
     def __init__(self, model: Any, tokenizer: Any, sha256: str = "") -> None:
         """Puts the parts together; `load` and `from_hub` do it by name."""
         self._model, self._tokenizer, self.sha256 = model.eval(), tokenizer, sha256
+        self._transform = transform_of(model)
         self._lock = threading.Lock()
         self._texts: dict[str, Vectors] = {}
 
@@ -52,13 +53,14 @@ class DualEncoder:
         return cls(*_open(f"local-dir:{folder}"), sha256)
 
     @classmethod
-    def from_hub(cls, name: str) -> DualEncoder:
-        """Loads any model that open_clip knows, for example `hf-hub:xieji-x/MAKE`; needs a network.
+    def from_hub(cls, name: str, weights: str | None = None) -> DualEncoder:
+        """Loads any model that open_clip knows, such as `hf-hub:xieji-x/MAKE` where there is a network.
 
         Args:
             name: As `open_clip.create_model` takes it.
+            weights: For a plain architecture, such as `ViT-B-16`: a tag, or a checkpoint's path.
         """
-        return cls(*_open(name))
+        return cls(*_open(name, weights))
 
     def pictures(self, images: Sequence[Image.Image]) -> Vectors:
         """Encodes RGB pictures of any size; returns unit vectors (n, d)."""
@@ -83,7 +85,7 @@ class DualEncoder:
     def _encode(self, images: Sequence[Image.Image]) -> tuple[Vectors, Vectors]:
         import torch
 
-        pixels = torch.stack([prepare(self._model, image) for image in images])
+        pixels = torch.stack([self._transform(image.convert("RGB")) for image in images])
         with self._lock, torch.inference_mode():
             whole, places = encode_patches(self._model, pixels)
         rows = patch_rows(self._model, places.shape[1])
@@ -91,21 +93,20 @@ class DualEncoder:
         return whole.float().numpy(), shaped.float().numpy()
 
 
-def _open(name: str) -> tuple[Any, Any]:
+def _open(name: str, weights: str | None = None) -> tuple[Any, Any]:
     import open_clip
 
-    return open_clip.create_model(name), open_clip.get_tokenizer(name)
+    return open_clip.create_model(name, pretrained=weights), open_clip.get_tokenizer(name)
 
 
-def prepare(model: Any, image: Image.Image) -> Tensor:
-    """A picture (3, h, w) as the tower was trained to see it: the whole frame at its size, normalised."""
-    import torch
+def transform_of(model: Any) -> Callable[[Image.Image], Tensor]:
+    """What makes a picture (3, h, w) for a model's tower, as open_clip does it."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    height, width = model.visual.image_size
-    small = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float().div(255)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in pixel_statistics(model))
-    return (pixels - mean) / std
+    made: Callable[[Image.Image], Tensor] = image_transform_v2(
+        PreprocessCfg(**model.visual.preprocess_cfg), is_train=False
+    )
+    return made
 
 
 def pixel_statistics(model: Any) -> tuple[Sequence[float], Sequence[float]]:

@@ -39,9 +39,7 @@ def _load() -> Concepts:
         inputs="the id of a picture of this conversation",
         outputs="rows with an id to cite, one a concept, with a score from 0 to 1",
         limits="structures such as a pigment network were learnt and tested on drawn lesions only.",
-        measured=lambda: figures(
-            "make", "AUROC {concepts_drawn:.2f} drawn, {concepts_ham:.2f} HAM10000"
-        ),
+        measured=lambda: figures("make", "AUROC {concepts_drawn:.2f} drawn, {concepts_ham:.2f} HAM10000"),
     ),
     load=_load,
 )
