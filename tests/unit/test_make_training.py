@@ -190,7 +190,7 @@ def test_training_goes_on_where_it_stopped_and_is_exported(tmp_path, monkeypatch
     monkeypatch.setattr(training, "ham", lambda *_: labelled)
     monkeypatch.setattr(training, "drawn", lambda *_: small)
     args = training.arguments().parse_args(
-        ["--data", ".", "--run", str(tmp_path), "--epochs", "1", "--batch", "24", "--every", "1"]
+        ["--data", ".", "--checkpoints", str(tmp_path), "--epochs", "1", "--batch", "24", "--every", "1"]
     )
     training.train(args)
     first = torch.load(tmp_path / "last.pt", weights_only=True)

@@ -163,7 +163,7 @@ def joined(first: Pictures, second: Pictures) -> Pictures:
 
 
 def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]:
-    """Runs or resumes the training that ``args`` describe; writes ``args.run/last.pt`` every epoch."""
+    """Runs or resumes the training that ``args`` describe; writes ``args.checkpoints/last.pt`` every epoch."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
@@ -179,8 +179,8 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]
     optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), lr=args.lr, betas=(0.9, 0.98))
     labels = np.array([known.label for known in side.known])
     steps = len(side.ids) // (args.batch * world)
-    last, epoch, spent = args.run / "last.pt", 0, 0.0
-    args.run.mkdir(parents=True, exist_ok=True)
+    last, epoch, spent = args.checkpoints / "last.pt", 0, 0.0
+    args.checkpoints.mkdir(parents=True, exist_ok=True)
     if last.exists():
         saved = torch.load(last, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -238,7 +238,7 @@ def arguments() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of HAM10000")
-    parser.add_argument("--run", type=Path, default=Path("runs/make/run"), help="checkpoints")
+    parser.add_argument("--checkpoints", type=Path, default=Path("runs/make/run"), help="checkpoints")
     parser.add_argument(
         "--cache", type=Path, default=Path("runs/make/cache"), help="measures, drawn pictures"
     )
