@@ -34,6 +34,8 @@ _SHOWN = (
     "signs",
     "confidence",
     "second_look",
+    "zero_shot",
+    "concepts",
     "widen",
     "scope",
     "tool_failed",

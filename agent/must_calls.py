@@ -83,7 +83,7 @@ def turn_of(state: State) -> Turn:
         known=known_facts(state),
         fetched=any(entry["outcome"] == "rows" for entry in fetches)
         or (widened and set(intents) <= {"describe", "differential"})
-        or (not intents and any(entry["outcome"] == SEEN for entry in here)),
+        or (not intents and any(entry["outcome"] == SEEN and not entry["widening"] for entry in here)),
         tries=len(fetches) + failed,
         refused=frozenset(name for name in (CLASSIFY, QUERY) if counts.get(f"force:{name}", 0) > MAX_TRIES),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -111,18 +112,18 @@ def picture_tool(
 
     Returns:
         A tool whose artifact is `{"query", "diseases", "rows": [FactRow as plain values], "outcome", "image",
-        "picture"}`, `picture` being the hash of what it drew or an empty string.
+        "picture", "signs"}`, `picture` being the hash of what it drew or an empty string.
     """
     kind: Any = Literal[tuple(sha256)] if sha256 else str
     args = create_model("PictureArgs", image=(kind, Field(description="Picture id, for example img1.")))
 
     def run(image: str) -> tuple[str | list[dict[str, Any]], dict[str, Any]]:
         seen, weights = experts.see(card.name, sha256[image], lambda: open_image(image))
-        rows = as_rows(card, image, seen.values, weights)
+        rows = as_rows(card, image, seen, weights)
         drawn = keep(seen.picture) if seen.picture is not None else ""
         artifact = {
             "query": card.name, "diseases": [], "rows": [row.model_dump(mode="json") for row in rows],
-            "outcome": SEEN, "image": image, "picture": drawn,
+            "outcome": SEEN, "image": image, "picture": drawn, "signs": list(seen.signs),
         }  # fmt: skip
         text = render_rows(rows)
         if not (show and drawn):
@@ -134,13 +135,26 @@ def picture_tool(
     )
 
 
-def as_rows(card: ToolCard, image: str, values: Mapping[str, str], weights: str) -> Sequence[FactRow]:
-    """What an expert saw as rows, each with an id to cite."""
+def _slug(what: str) -> str:
+    """Words as they may stand in an id."""
+    return re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")
+
+
+def as_rows(card: ToolCard, image: str, seen: Seen, weights: str, key: str = "") -> Sequence[FactRow]:
+    """What an expert saw as rows, each with an id to cite.
+
+    Args:
+        card: The expert's.
+        image: Picture id.
+        seen: What it saw.
+        weights: Hash of its weights; an empty string where it has none.
+        key: Goes into the ids where the same picture can be seen in several ways.
+    """
     title = f"measured by {card.name}" + (f", weights {weights[:8]}" if weights else "")
     return [
         FactRow(
-            fact_id=f"{card.name}:{image}:{what.replace(' ', '-')}",
-            statement=f"The {what} of the lesion in {image} is {value}.",
+            fact_id=":".join(filter(None, (card.name, image, key, _slug(what)))),
+            statement=seen.says.format(what=what, image=image, value=value),
             source=SourceRef(id=card.name, title=title),
             subject=image,
             predicate=what,
@@ -148,5 +162,5 @@ def as_rows(card: ToolCard, image: str, values: Mapping[str, str], weights: str)
             support="measured",
             query=card.name,
         )
-        for what, value in values.items()
+        for what, value in seen.values.items()
     ]

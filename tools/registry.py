@@ -48,10 +48,14 @@ class Seen:
     Attributes:
         values: What it measured -> the value in words, each of which becomes a row to cite.
         picture: A picture of it, for people and for generalists that take pictures from tools.
+        says: The sentence of a row, with `{what}`, `{image}` and `{value}`.
+        signs: What the knowledge graph can be searched by, in its words.
     """
 
     values: Mapping[str, str]
     picture: Image.Image | None = None
+    says: str = "The {what} of the lesion in {image} is {value}."
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from langchain_core.messages.tool import ToolCall
 
 from ...errors import ClarifyError
 from ...graph_schema.folding import normalise
+from ...tools.concepts.tools import ZERO_SHOT
 from ...tools.registry import REGISTRY
 from ..deps import Env
 from ..measures import owed_measures
@@ -20,7 +21,7 @@ from ..prompts import system_prompt
 from ..signs import owed_search
 from ..state import State, Work, decision, of_turn, spent
 from ..view import model_view
-from .use_tools import sees_results, toolbox
+from .use_tools import strange_tools, toolbox
 
 TALK = frozenset({"greeting", "thanks", "small_talk", "out_of_field"})
 """Kinds of turns in which nothing is looked up; a turn with a picture is never one of them."""
@@ -70,7 +71,7 @@ def ask(state: State, env: Env, choice: str, force: str = "") -> AIMessage:
         force: The tool that is owed, whose arguments are then limited to what is owed.
     """
     model = env.deps.generalist(env.context.profile)
-    strange = () if sees_results(env) else tuple(env.deps.experts.table)
+    strange = strange_tools(env)
     tools = toolbox(state, env, force, strange)
     bound = model.bind_tools(tools, tool_choice=choice)
     names = {tool.name for tool in tools}
@@ -112,7 +113,7 @@ def _calls(said: AIMessage, state: State, env: Env) -> list[ToolCall]:
 def _new_experts(state: State, env: Env, chosen: set[str]) -> bool:
     """Whether the calls are all for further experts that this turn has not asked: what is owed can wait."""
     done = {call["name"] for call in of_turn(state.get("tool_calls", []), state["work"]["turn"])}
-    return bool(chosen) and chosen <= set(env.deps.experts.table) - done
+    return bool(chosen) and chosen <= {*env.deps.experts.table, ZERO_SHOT} - done
 
 
 def _insist(work: Work, owed: tuple[str, ...], force: str, text: str) -> dict[str, Any]:

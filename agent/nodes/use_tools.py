@@ -17,6 +17,7 @@ from langgraph.types import Command
 from ...errors import BadImage, ClarifyError
 from ...graph_schema.protocol import FactRow
 from ...tools import classify, conditions, cypher, knowledge, measure  # noqa: F401  importing registers
+from ...tools.concepts import tools as concepts
 from ...tools.registry import REGISTRY
 from ...tools.render import render_error, render_rows
 from ..deps import Deps, Env
@@ -37,10 +38,13 @@ def use_tools(state: State, env: Env) -> dict[str, Any]:
     return update
 
 
-def toolbox(state: State, env: Env, force: str = "", without: Sequence[str] = ()) -> list[BaseTool]:
+def toolbox(
+    state: State, env: Env, force: str = "", without: Sequence[str] = (), *, own: bool = False
+) -> list[BaseTool]:
     """The tools of this turn, but for the experts `without`.
 
-    A forced call can only name what is owed: new pictures, facts asked for.
+    A forced call can only name what is owed: new pictures, facts asked for. The graph's `own` calls may need
+    what the generalist is not offered.
     """
     from ..must_calls import turn_of
 
@@ -64,7 +68,7 @@ def toolbox(state: State, env: Env, force: str = "", without: Sequence[str] = ()
             **(_owed_facts(state["work"], turn.intents) if force == knowledge.NAME else {}),
         },
     }  # fmt: skip
-    if state["work"].get("told") and not force:
+    if own or (state["work"].get("told") and not force):
         needs[conditions.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
     if context.free_cypher and not force:
         needs[cypher.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
@@ -72,12 +76,22 @@ def toolbox(state: State, env: Env, force: str = "", without: Sequence[str] = ()
         shared = {"experts": deps.experts, "open_image": open_image, "sha256": pictures}
         shared |= {"keep": _keeper(deps), "show": sees_results(env)}
         needs |= {name: shared for name in deps.experts.table if name not in without}
+    if needs.get(concepts.ANNOTATE) and concepts.ZERO_SHOT not in without:
+        needs[concepts.ZERO_SHOT] = {
+            "experts": deps.experts, "knowledge": deps.knowledge,
+            "open_image": open_image, "pictures": pictures,
+        }  # fmt: skip
     return [REGISTRY.make(name, **need) for name, need in needs.items()]
 
 
 def sees_results(env: Env) -> bool:
     """Whether the generalist knows experts beyond the two it must call, and pictures in their results."""
     return (env.context.profile or env.deps.profile) != "nano"
+
+
+def strange_tools(env: Env) -> tuple[str, ...]:
+    """Tools that the generalist does not know: not offered, and what the graph gets of them not shown."""
+    return () if sees_results(env) else (*env.deps.experts.table, concepts.ZERO_SHOT)
 
 
 def _keeper(deps: Deps) -> Callable[[Any], str]:
@@ -97,8 +111,14 @@ def _owed_facts(work: Work, intents: Sequence[str]) -> dict[str, Any]:
     return owed | ({"topics": work["topics"]} if work.get("topics") else {})
 
 
-def execute(state: State, env: Env, message: AIMessage) -> dict[str, Any]:
+def execute(state: State, env: Env, message: AIMessage, *, own: bool = False) -> dict[str, Any]:
     """Runs the calls of `message`.
+
+    Args:
+        state: The thread.
+        env: Parts and budgets.
+        message: The generalist's, or the graph's `own`.
+        own: See `toolbox`.
 
     Returns:
         A state update: tool messages, findings, evidence, retrievals, tool calls, decisions, and `work` with
@@ -114,9 +134,25 @@ def execute(state: State, env: Env, message: AIMessage) -> dict[str, Any]:
         finally:
             took[str(call["id"])] = (time.perf_counter() - start) * 1000
 
-    node = ToolNode(toolbox(state, env), handle_tool_errors=explain, wrap_tool_call=timed)
+    node = ToolNode(toolbox(state, env, own=own), handle_tool_errors=explain, wrap_tool_call=timed)
     results = node.invoke({"messages": [message]}, env.config)["messages"]
     return _lift(state, env, message, {m.tool_call_id: m for m in results}, took)
+
+
+def execute_also(state: State, env: Env, update: dict[str, Any], message: AIMessage) -> dict[str, Any]:
+    """Runs a call that the graph adds to what an update has found already, to widen it.
+
+    Returns:
+        What the call alone gave; `update` has it, too.
+    """
+    known: State = {**state, "evidence": [*state.get("evidence", []), *update["evidence"]]}
+    more = execute(known, env, message, own=True)
+    for entry in more["retrievals"]:
+        entry["widening"] = True
+    for channel in ("findings", "evidence", "retrievals", "tool_calls", "decisions"):
+        update[channel] += more[channel]
+    update["messages"] += [message, *more["messages"]]
+    return more
 
 
 def explain(error: Exception) -> str:
@@ -252,7 +288,7 @@ def _slim(row: Mapping[str, Any], turn: int, query: str) -> dict[str, Any]:
 def _retrieval(artifact: Mapping[str, Any], turn: int) -> dict[str, Any]:
     rows = artifact["rows"]
     first = rows[0] if rows else {}
-    drawn = {key: artifact[key] for key in ("image", "picture") if key in artifact}
+    drawn = {key: artifact[key] for key in ("image", "picture", "signs") if key in artifact}
     return {
         "turn": turn, **drawn, **{key: artifact[key] for key in ("query", "diseases", "outcome")},
         "fact_ids": [row["fact_id"] for row in rows], "widening": False,

@@ -19,6 +19,7 @@ from clarify.graph_schema.predicates import QUERIES, state
 from clarify.graph_schema.protocol import ConditionRow, FactRow, Link, SourceRef
 from clarify.graph_schema.retrieval import UnknownDisease
 from clarify.graph_schema.told import Told
+from clarify.tools.concepts.tools import ANNOTATE
 from clarify.tools.experts import Experts
 from clarify.tools.measure import NAME as MEASURE
 from clarify.tools.registry import Expert as PictureExpert
@@ -271,7 +272,7 @@ def deps(
         knowledge=facts if callable(facts) else lambda: facts,
         lexicon=lexicon,
         images=LocalImageStore(tmp_path / "images"),
-        experts=parts.get("experts") or Experts({MEASURE: PictureExpert(lambda: None, measured)}),
+        experts=parts.get("experts") or Experts(EXPERTS),
         profile=parts.get("profile", "nano"),
     )
 
@@ -279,3 +280,31 @@ def deps(
 def measured(model: Any, image: Image.Image) -> Seen:
     """An expert that measures the same on every picture."""
     return Seen({"asymmetry": "0.31 (0 none, 1 complete)", "largest diameter": "40 pixels"}, image)
+
+
+class Encoder:
+    """A dual encoder that finds the last of what is compared the likeliest."""
+
+    sha256 = "e" * 64
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], dict[str, list[str]]]] = []
+
+    def zero_shot(
+        self, image: Any, diseases: Mapping[str, Sequence[str]], signs: Mapping[str, list[str]]
+    ) -> dict[str, float]:
+        self.asked.append((list(diseases), dict(signs)))
+        weights = range(1, len(diseases) + 1)
+        return {name: weight / sum(weights) for name, weight in zip(diseases, weights, strict=True)}
+
+
+def annotated(model: Any, image: Image.Image) -> Seen:
+    """An expert that finds the same concepts on every picture."""
+    return Seen(
+        {"several colours": "0.91"},
+        says="The lesion in {image} seems to show {what} (score {value} of 1).",
+        signs=("several colours", "uneven"),
+    )
+
+
+EXPERTS = {MEASURE: PictureExpert(lambda: None, measured), ANNOTATE: PictureExpert(Encoder, annotated)}

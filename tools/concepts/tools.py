@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field, create_model
 
+from ...errors import BadInput
 from ..experts import SEEN, Experts, as_rows
 from ..knowledge import Knowledge
 from ..registry import REGISTRY, Seen, ToolCard
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
     from .concepts import Concepts
 
 ANNOTATE, ZERO_SHOT = "annotate_concepts", "zero_shot_classify"
-SHOWN = 0.5
-"""Least score of a concept that is spoken of."""
-_MOST = 8
+SHOWN, MOST_SHOWN = 0.7, 5
+"""Least score of a concept that is spoken of, and how many are at most."""
+MOST = 8
+"""Most diseases of a comparison."""
+_NO_SIGNS = frozenset({"hair", "symmetry", "regular border"})
+"""Concepts that speak of no disease: hair lies over any lesion, and most lesions are even."""
 
 
 def _load() -> Concepts:
@@ -44,12 +49,14 @@ def _load() -> Concepts:
     load=_load,
 )
 def annotate_concepts(concepts: Concepts, image: Image.Image) -> Seen:
-    """Scores every concept and says those that are more likely there than not, the likeliest first."""
+    """Scores every concept and says those that are likely there, the likeliest first."""
     found = sorted(concepts.annotate(image).items(), key=lambda item: -item[1])
-    shown = {
-        f"score for {name}": f"{score:.2f} (0 absent, 1 present)" for name, score in found if score >= SHOWN
-    }
-    return Seen(shown)
+    shown = {name: f"{score:.2f}" for name, score in found[:MOST_SHOWN] if score >= SHOWN}
+    return Seen(
+        shown,
+        says="The lesion in {image} seems to show {what} (score {value} of 1).",
+        signs=tuple(name for name in shown if name not in _NO_SIGNS),
+    )
 
 
 _CARD = ToolCard(
@@ -60,6 +67,8 @@ _CARD = ToolCard(
     limits="it always finds a likeliest one; trust classify_lesion where it knows the disease.",
     measured=lambda: figures("make", "accuracy {ham_names:.2f} on seven kinds, HAM10000 clean test side"),
 )
+
+_SAYS = "Compared by names and signs alone, the lesion in {image} is {value} like {what}."
 
 
 @REGISTRY.register(_CARD)
@@ -86,19 +95,25 @@ def zero_shot_tool(
     args = create_model(
         "ZeroShotArgs",
         image=(kind, Field(description="Picture id, for example img1.")),
-        diseases=(list[name], Field(min_length=2, max_length=_MOST, description="Names of diseases.")),
+        diseases=(list[name], Field(min_length=2, max_length=MOST, description="Names of diseases.")),
     )
 
     def run(image: str, diseases: list[str]) -> tuple[str, dict[str, Any]]:
         model: Concepts = experts.model(ANNOTATE)
         names = list(dict.fromkeys(disease.strip() for disease in diseases))
+        if len(names) < 2:
+            raise BadInput("There is only one disease to compare.", hint="Name two or more.")
         found = model.zero_shot(
             open_image(image), {name: [name] for name in names}, signs_of(knowledge(), names)
         )
-        values = {f"share of {name}": f"{100 * share:.0f} %" for name, share in found.items()}
-        rows = as_rows(_CARD, image, values, model.sha256)
-        plain = [row.model_dump(mode="json") for row in rows]
-        artifact = {"query": ZERO_SHOT, "diseases": names, "rows": plain, "outcome": SEEN, "image": image}
+        ranked = sorted(found.items(), key=lambda item: -item[1])
+        seen = Seen({name: f"{100 * share:.0f} %" for name, share in ranked}, says=_SAYS)
+        which = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
+        rows = as_rows(_CARD, image, seen, model.sha256, key=which)
+        artifact = {
+            "query": ZERO_SHOT, "diseases": [name for name, _ in ranked], "outcome": SEEN, "image": image,
+            "rows": [row.model_dump(mode="json") for row in rows], "picture": "", "signs": [],
+        }  # fmt: skip
         return render_rows(rows), artifact
 
     return StructuredTool.from_function(

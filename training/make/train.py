@@ -163,7 +163,7 @@ def joined(first: Pictures, second: Pictures) -> Pictures:
 
 
 def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]:
-    """Runs or resumes the training that ``args`` describe; writes ``args.checkpoints/last.pt`` every epoch."""
+    """Runs or resumes the training that ``args`` describe; writes ``last.pt`` every epoch."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
