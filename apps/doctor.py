@@ -16,7 +16,10 @@ import typer
 from ..errors import ClarifyError, Unavailable
 from .console import Progress, emit, printable
 
-PACKAGES = tuple("torch torchvision transformers bitsandbytes timm xgrammar langgraph ladybug neo4j".split())
+PACKAGES = tuple(
+    "torch torchvision transformers bitsandbytes timm open-clip-torch xgrammar".split()
+    + "langgraph ladybug neo4j".split()
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,16 @@ def check_segmenter() -> Part:
     return Part("segmenter", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
 
 
+def check_concepts() -> Part:
+    """The dual encoder's files have the recorded SHA-256."""
+    from ..tools.concepts.concepts import CALIBRATION
+    from ..tools.concepts.encoder import DEFAULT, FILES, HINT
+    from ..tools.weights import verified
+
+    found = verified(DEFAULT, (*FILES, CALIBRATION), "dual encoder", HINT)
+    return Part("dual encoder", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
+
+
 def check_generalist() -> Part:
     """The shipped VLM's files have the recorded SHA-256."""
     from ..agent.generalist.loading import check_folder
@@ -144,6 +157,7 @@ CHECKS: tuple[tuple[str, Callable[[], Part]], ...] = (
     ("home", check_home),
     ("specialist", check_specialist),
     ("segmenter", check_segmenter),
+    ("dual encoder", check_concepts),
     ("generalist nano", check_generalist),
     ("graph", check_graph),
     ("gpu", check_gpu),

@@ -27,12 +27,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import safe_open
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from ..tools.concepts.concepts import Concepts
-from ..tools.concepts.encoder import DEFAULT, DualEncoder, Vectors
+from ..tools.concepts.encoder import DEFAULT, FILES, DualEncoder, Vectors
+from ..training import make
 from ..training.make.calibrate import truths, vectors
 from ..training.make.captions import Captioner
 from ..training.make.data import Known, Pictures, drawn, ham
@@ -41,6 +43,7 @@ from ..training.specialist.metrics import balanced_accuracy, bootstrap, macro_au
 from .looks import archive
 
 Figures = dict[str, Any]
+CARD, CARD_NAME = Path(make.__file__).with_name("card.md"), "MODEL_CARD.md"
 _DRAWN, _SEED = 400, 2
 _AT = (10, 50, 100)
 _FEWEST = 20
@@ -197,6 +200,25 @@ def lines(found: Mapping[str, Figures]) -> list[str]:
     return out
 
 
+def write_figures(file: Path, found: Mapping[str, Figures]) -> None:
+    """Writes all figures, those that the tools' cards speak of first."""
+    file.write_text(json.dumps({**headline(found), "all": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def write_card(folder: Path, found: Mapping[str, Figures], command: str) -> None:
+    """Writes the model card of a folder of weights."""
+    with safe_open(folder / FILES[0], "numpy") as weights:
+        numbers = sum(int(np.prod(weights.get_slice(key).get_shape())) for key in weights.keys())  # noqa: SIM118
+    text = CARD.read_text(encoding="utf-8")
+    for slot, value in (
+        ("parameters", f"{numbers:,}"),
+        ("table", "\n".join(lines(found))),
+        ("command", command),
+    ):
+        text = text.replace(f"{{{slot}}}", value)
+    (folder / CARD_NAME).write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -207,11 +229,17 @@ def main() -> None:
     parser.add_argument("--external", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/make/cache"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--made-by", help="the command that trained them; writes card and metrics beside them"
+    )
     args = parser.parse_args()
     found = measure(args.weights, args.data, args.cache, args.external)
     print("\n".join(lines(found)))
     if args.json:
-        args.json.write_text(json.dumps({**headline(found), "all": found}, indent=1) + "\n", encoding="utf-8")
+        write_figures(args.json, found)
+    if args.made_by:
+        write_figures(args.weights / "metrics.json", found)
+        write_card(args.weights, found, args.made_by)
 
 
 if __name__ == "__main__":

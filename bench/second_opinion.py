@@ -45,7 +45,7 @@ class Open:
     labels: NDArray[np.int64]
 
     def together(self, weight: float) -> Floats:
-        """p * q ** w, brought to a sum of 1."""
+        """Brings p * q ** w to a sum of 1."""
         mixed = self.specialist * np.where(self.encoder > 0, self.encoder, 1.0) ** weight
         return np.asarray(mixed / mixed.sum(1, keepdims=True))
 
@@ -70,7 +70,7 @@ def left_open(side: Looks, concepts: Concepts, threshold: float) -> Open:
     known = Captioner().labels
     names = {label: [expert.names[label]] for label in expert.labels}
     signs = {label: known[label].signs for label in expert.labels}
-    shares = concepts.compare(vectors(concepts.encoder, side.side.pixels[rows]), names, signs)
+    shares = concepts.compare(vectors(concepts.encoder, side.side.images[rows]), names, signs)
     shares = np.where(listed[rows], shares, 0.0)
     kept = np.where(listed[rows], both[rows], 0.0)
     return Open(kept, shares / shares.sum(1, keepdims=True), side.side.labels[rows])

@@ -55,7 +55,7 @@ def assert_grounded(answer: ClarifyAnswer) -> None:
 
 def test_doctor_finds_every_part(clarify_cli: Any) -> None:
     parts = json.loads(clarify_cli("doctor", "--json").stdout)
-    wanted = {"specialist", "segmenter", "generalist nano", "graph", "gpu", "settings"}
+    wanted = {"specialist", "segmenter", "dual encoder", "generalist nano", "graph", "gpu", "settings"}
     assert wanted <= {part["name"] for part in parts}
     assert all(part["ok"] for part in parts)
 
