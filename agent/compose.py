@@ -62,10 +62,12 @@ def assemble(state: State, env: Env) -> ClarifyAnswer:
         if image in work.get("attached", []) or citation(image) in cited
     ]
     names, curies = _labels(shown, env)
-    statements += measured(state, cited)
-    abstained, reason = _abstention(state, statements)
+    told = [] if state["work"].get("stop") else measured(state, cited, asked=True)
+    abstained, reason = _abstention(state, [*statements, *told])
     if abstained:  # the refusal is rendered; what the model says around it says nothing
-        statements = [s for s in statements if s.citations]
+        statements = [s for s in [*statements, *told] if s.citations]
+    else:
+        statements += measured(state, cited)
     answer = ClarifyAnswer(
         answer="",
         statements=statements,
@@ -165,7 +167,7 @@ def _lack(state: State, statements: Sequence[Statement]) -> tuple[str, str]:
         return "out_of_scope", ""
     if CLASSIFY in failed and not verdicts:
         return "no_specialist", detail
-    if failed & {QUERY, CONDITIONS} or "graph_unavailable" in why:
+    if failed & ({QUERY, CONDITIONS} if work.get("told") else {QUERY}) or "graph_unavailable" in why:
         return "no_graph", detail
     return ("", "") if judged and statements else ("no_facts", "")
 

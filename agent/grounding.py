@@ -22,6 +22,8 @@ from .lexicon import Lexicon, english
 from .words import tokenise
 
 SPECIALIST = "specialist:"
+MEASURED = "measured"
+"""Support of a row that an expert saw: no fact of the graph."""
 _CITES = re.compile(r"\[([^\[\]]*)\]")
 _ID = re.compile(r"^[\w:.\-/]+$")
 _SENTENCE_END = re.compile(r"(?<=[a-z)%\]\d][.!?])((?:\s*\[[^\[\]]*\])*)\s+(?=[^\s\[\]a-z])|\n+")
@@ -144,7 +146,7 @@ def check(
     if looked and not facts:
         verdicts = [check_finding(statement.text, findings[c], lexicon, (sure or {}).get(c)) for c in looked]
         return next((v for v in verdicts if v.supported), verdicts[0])
-    if facts and all(fact.support == "measured" for fact in facts):
+    if facts and all(fact.support == MEASURED for fact in facts):
         said = [t.text for t in tokenise(statement.text)]
         right = any(said == [t.text for t in tokenise(fact.statement)] for fact in facts)
         return Verdict(right, "" if right else "it is not what was measured, word for word")
@@ -214,6 +216,10 @@ def review(
         if not verdict.supported:
             removed.append((statement, verdict.reason))
             continue
+        if statement.citations and all(
+            c in rows and rows[c].support == MEASURED for c in statement.citations
+        ):
+            statement = statement.model_copy(update={"kind": "finding"})
         if not any(statement.text == k.text for k in kept):
             kept.append(statement)
         looked = next((c for c in statement.citations if c in findings), looked)
@@ -256,6 +262,7 @@ def _topic(
 def _coverage(
     kept: Sequence[Statement], rows: Mapping[str, FactRow], findings: Mapping[str, Finding]
 ) -> float:
-    aspect = {i: f"{r.subject}|{r.predicate}" for i, r in rows.items()} | {i: i for i in findings}
+    told = {i: r for i, r in rows.items() if r.support != MEASURED}  # the rest is said by rule
+    aspect = {i: f"{r.subject}|{r.predicate}" for i, r in told.items()} | {i: i for i in findings}
     used = {aspect[c] for s in kept for c in s.citations if c in aspect}
     return len(used) / len(set(aspect.values())) if aspect else 1.0

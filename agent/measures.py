@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.messages import AIMessage
 
+from ..tools.concepts.tools import OPINIONS
 from ..tools.experts import SEEN
 from ..tools.measure import NAME
 from .answer import Overlay, Statement
@@ -23,23 +26,31 @@ def owed_measures(state: State) -> AIMessage | None:
     return graph_call(NAME, {"image": image}) if image and NAME not in done else None
 
 
-def seen_rows(state: State) -> list[dict[str, object]]:
-    """What experts saw in this turn, as rows."""
-    ids = [
-        fact_id
-        for entry in of_turn(state.get("retrievals", []), state["work"]["turn"])
-        if entry["outcome"] == SEEN
-        for fact_id in entry["fact_ids"]
-    ]
+def seen_rows(state: State, *, asked: bool = False) -> list[dict[str, object]]:
+    """What experts saw in this turn on pictures that can be judged, as rows, each once.
+
+    Args:
+        state: The thread.
+        asked: Only measures, and not the opinions beside a finding, which answer no question alone.
+    """
+    inside = {image for image, finding in latest_findings(state).items() if finding["in_scope"]}
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in of_turn(state.get("retrievals", []), state["work"]["turn"]):
+        opinion = entry["query"] in OPINIONS
+        if entry["outcome"] == SEEN and not (asked and opinion) and (entry["image"] in inside or not opinion):
+            entries[entry["query"], entry["image"]] = (
+                entry  # the last look at a picture is the one that counts
+            )
+    ids = dict.fromkeys(fact_id for entry in entries.values() for fact_id in entry["fact_ids"])
     rows = {row["fact_id"]: row for row in state.get("evidence", [])}
     return [rows[fact_id] for fact_id in ids]
 
 
-def measured(state: State, cited: set[str]) -> list[Statement]:
+def measured(state: State, cited: set[str], *, asked: bool = False) -> list[Statement]:
     """Rows of experts as statements, word for word; those that the generalist has said are left out."""
     return [
         Statement(text=str(row["statement"]), citations=[str(row["fact_id"])], kind="finding")
-        for row in seen_rows(state)
+        for row in seen_rows(state, asked=asked)
         if row["fact_id"] not in cited
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..tools.classify import NAME as CLASSIFY
+from ..tools.concepts.tools import OPINIONS
 from ..tools.experts import SEEN
 from ..tools.knowledge import NAME as QUERY
 from .state import State, latest_findings, of_turn
@@ -72,7 +73,7 @@ def turn_of(state: State) -> Turn:
     seen = asked | set(latest_findings(state))
     here = of_turn(state.get("retrievals", []), number)
     fetches = [entry for entry in here if not entry["widening"] and entry["outcome"] != SEEN]
-    widened = any(e["outcome"] == "rows" for e in here if e["widening"])
+    widened = any(e["outcome"] == "rows" for e in here if e["widening"] and e["query"] == "differential")
     intents = tuple(work.get("intents", []))
     failed = sum(call["name"] == QUERY and call["status"] == "error" for call in done)
     return Turn(
@@ -83,7 +84,7 @@ def turn_of(state: State) -> Turn:
         known=known_facts(state),
         fetched=any(entry["outcome"] == "rows" for entry in fetches)
         or (widened and set(intents) <= {"describe", "differential"})
-        or (not intents and any(entry["outcome"] == SEEN and not entry["widening"] for entry in here)),
+        or (not intents and any(e["outcome"] == SEEN and e["query"] not in OPINIONS for e in here)),
         tries=len(fetches) + failed,
         refused=frozenset(name for name in (CLASSIFY, QUERY) if counts.get(f"force:{name}", 0) > MAX_TRIES),
     )

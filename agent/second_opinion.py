@@ -9,18 +9,18 @@ from langchain_core.messages import AIMessage
 
 from ..tools.concepts.tools import ANNOTATE, MOST, ZERO_SHOT
 from ..tools.conditions import NAME as CONDITIONS
-from .signs import graph_call
+from .signs import ASIDE, graph_call
 from .state import Work, decision
 
 Update = dict[str, Any]
 
 
 def comparison(finding: Mapping[str, Any], names: Mapping[str, str]) -> AIMessage | None:
-    """The comparison of a finding's shortlist by names and signs; None when it leaves nothing open."""
+    """The comparison of a finding's shortlist by names and signs; None when it leaves one name or none."""
     open_labels = [names[label] for label in finding["prediction_set"][:MOST]]
     if len(open_labels) < 2:
         return None
-    return graph_call(ZERO_SHOT, {"image": finding["image"], "diseases": open_labels})
+    return graph_call(ZERO_SHOT, {"image": finding["image"], "diseases": open_labels}, ASIDE)
 
 
 def opinion(work: Work, update: Update, label: str) -> list[Update]:
@@ -35,13 +35,13 @@ def opinion(work: Work, update: Update, label: str) -> list[Update]:
 
 def annotation(image: str) -> AIMessage:
     """The call that finds the visual concepts of a picture."""
-    return graph_call(ANNOTATE, {"image": image})
+    return graph_call(ANNOTATE, {"image": image}, ASIDE)
 
 
 def search(update: Update) -> AIMessage | None:
-    """The search for conditions that the concepts found on a picture fit; None when none were found."""
+    """The search among the shortlist for what fits the concepts of a picture; one sign says too little."""
     signs = [sign for entry in update["retrievals"] for sign in entry.get("signs", ())]
-    return graph_call(CONDITIONS, {"signs": signs, "sites": []}) if signs else None
+    return graph_call(CONDITIONS, {"signs": signs, "sites": []}, ASIDE) if len(signs) > 1 else None
 
 
 def fit(work: Work, update: Update) -> list[Update]:

@@ -11,10 +11,13 @@ from langchain_core.messages import AIMessage
 from ..tools.conditions import NAME, QUERY
 from .state import State, Work, decision, of_turn
 
+ASIDE = "aside_"
+"""How the ids of calls begin that a generalist which was taught two tools is not shown."""
 
-def graph_call(name: str, args: Mapping[str, Any]) -> AIMessage:
+
+def graph_call(name: str, args: Mapping[str, Any], head: str = "graph_") -> AIMessage:
     """A call that the graph makes and not the generalist."""
-    call = {"name": name, "args": dict(args), "id": f"graph_{uuid.uuid4().hex[:12]}", "type": "tool_call"}
+    call = {"name": name, "args": dict(args), "id": f"{head}{uuid.uuid4().hex[:12]}", "type": "tool_call"}
     return AIMessage(content="", tool_calls=[call])
 
 

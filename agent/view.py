@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from .signs import ASIDE
+
 TURNS_BEFORE = 3
 
 
@@ -18,17 +20,18 @@ def model_view(
     """Cuts and cleans a conversation for the model.
 
     Answers for people are replaced by the drafts they were rendered from; system messages of clients are left
-    out, since the system prompt is ours; so are calls of the tools `without`, which the model does not know.
+    out, since the system prompt is ours; so are calls of the tools `without`, which the model does not know,
+    and what the graph asks aside of such a model.
     """
     starts = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
     first = starts[-(turns_before + 1)] if len(starts) > turns_before else (starts[0] if starts else 0)
     answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
     shown = [
-        _plain(message)
+        _plain(known)
         for message in messages[first:]
         if isinstance(message, HumanMessage | AIMessage | ToolMessage)
         and not _cut_short(message, answered)
-        and not _strange(message, without)
+        and (known := _known(message, without)) is not None
     ]
     return [SystemMessage(system), *shown]
 
@@ -38,12 +41,18 @@ def _cut_short(message: BaseMessage, answered: set[str]) -> bool:
     return isinstance(message, AIMessage) and any(call["id"] not in answered for call in message.tool_calls)
 
 
-def _strange(message: BaseMessage, without: Sequence[str]) -> bool:
-    """Whether these are calls, or the result, of nothing but tools that the model does not know."""
+def _known(message: BaseMessage, without: Sequence[str]) -> BaseMessage | None:
+    """A message without calls of tools that the model does not know; None when nothing else is in it."""
     if isinstance(message, ToolMessage):
-        return message.name in without
-    calls = message.tool_calls if isinstance(message, AIMessage) else []
-    return bool(calls) and all(call["name"] in without for call in calls)
+        return None if _strange(message.name or "", message.tool_call_id, without) else message
+    if not isinstance(message, AIMessage) or not message.tool_calls:
+        return message
+    calls = [c for c in message.tool_calls if not _strange(c["name"], str(c["id"]), without)]
+    return message.model_copy(update={"tool_calls": calls}) if calls else None
+
+
+def _strange(name: str, call: str, without: Sequence[str]) -> bool:
+    return bool(without) and (name in without or call.startswith(ASIDE))
 
 
 def _plain(message: BaseMessage) -> BaseMessage:

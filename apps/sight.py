@@ -129,7 +129,9 @@ def zero_shot(
         from ..tools.concepts.signs import signs_of
 
         expert = _load_concepts()
-        return expert, {} if names_only else signs_of(default_deps().knowledge(), labels)
+        return expert, {} if names_only else signs_of(
+            default_deps().knowledge(), {name: [name] for name in labels}
+        )
 
     names = {name: [name] for name in labels}
     for (expert, signs), row, picture in _seen_by(load_both, paths, jsonl):

@@ -34,6 +34,7 @@ from sklearn.model_selection import train_test_split
 
 from ..tools.concepts.concepts import Concepts
 from ..tools.concepts.encoder import DEFAULT, FILES, DualEncoder, Vectors
+from ..tools.concepts.prompts import Prompts
 from ..training import make
 from ..training.make.calibrate import truths, vectors
 from ..training.make.captions import Captioner
@@ -45,13 +46,18 @@ from .looks import archive
 Figures = dict[str, Any]
 CARD, CARD_NAME = Path(make.__file__).with_name("card.md"), "MODEL_CARD.md"
 _DRAWN, _SEED = 400, 2
-_AT = (10, 50, 100)
+_AT, _TENTH = (10, 50, 100), 0.1
 _FEWEST = 20
 """Pictures with and without a concept that its area needs."""
 
 
-def _area(two: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def area_of_two(two: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Area under the curve of the second of two columns, (n, 2)."""
     return float(roc_auc_score(labels, two[:, 1]))
+
+
+def _one_or_rest(probs: NDArray[np.float64], label: int) -> NDArray[np.float64]:
+    return np.stack([1 - probs[:, label], probs[:, label]], 1)
 
 
 def names_of(hidden: Sequence[str] = ()) -> dict[str, Sequence[str]]:
@@ -70,6 +76,10 @@ def by_name(
         "accuracy": share(said == labels),
         "balanced accuracy": bootstrap(balanced_accuracy, probs, labels),
         "macro AUC": bootstrap(macro_auc, probs, labels, 200),
+        **{
+            f"AUC {name}": bootstrap(area_of_two, _one_or_rest(probs, k), (labels == k).astype(np.int64), 200)
+            for k, name in enumerate(LABELS)
+        },
         **{f"recall {name}": share(said[labels == k] == k) for k, name in enumerate(LABELS)},
     }
 
@@ -81,15 +91,21 @@ def melanoma_or_nevus(concepts: Concepts, folder: Path) -> Figures:
     names = names_of()
     two = concepts.compare(images, {"nv": names["nv"], "mel": names["mel"]}, {})
     labels = np.array([label == "mel" for label in truth], np.int64)
-    return {"AUC": bootstrap(_area, two, labels)}
+    return {"AUC": bootstrap(area_of_two, two, labels)}
 
 
-def concept_areas(concepts: Concepts, images: Vectors, known: Sequence[Known]) -> Figures:
+def concept_areas(
+    concepts: Concepts,
+    images: Vectors,
+    known: Sequence[Known],
+    said: Prompts | None = None,
+    fewest: int = _FEWEST,
+) -> Figures:
     """Area under the curve of each concept and their mean; too rare ones are said and not averaged."""
     found: Figures = {}
-    for concept, margins in concepts.margins(images).items():
+    for concept, margins in concepts.margins(images, said).items():
         rows, there = truths(known, concept)
-        if min(there.sum(), (~there).sum()) < _FEWEST:
+        if min(there.sum(), (~there).sum()) < fewest:
             found[concept] = {"value": None, "n": len(rows), "with": int(there.sum())}
             continue
         two = np.stack([-margins[rows], margins[rows]], 1)
@@ -100,9 +116,13 @@ def concept_areas(concepts: Concepts, images: Vectors, known: Sequence[Known]) -
     return {**found, "mean": {"value": round(float(np.mean(values)), 4), "concepts": len(values)}}
 
 
-def retrieval(encoder: DualEncoder, images: Vectors, known: Sequence[Known]) -> Figures:
+def captions_of(known: Sequence[Known]) -> list[str]:
+    """The raw captions of HAM10000 pictures, in one choice of wordings."""
+    return [one.caption for one in Captioner().batch(known, random.Random(0))]
+
+
+def retrieval(encoder: DualEncoder, images: Vectors, captions: Sequence[str]) -> Figures:
     """Recall at 10, 50, 100 and median rank both ways; equal captions are one class."""
-    captions = [one.caption for one in Captioner().batch(known, random.Random(0))]
     distinct = list(dict.fromkeys(captions))
     own = np.array([distinct.index(caption) for caption in captions])
     scores = images @ encoder.texts(distinct).T
@@ -123,9 +143,12 @@ def linear_probe(
 ) -> Figures:
     """Logistic regression on a tenth of the labels, five draws."""
     accuracies = []
+    counts = np.unique(train_labels, return_counts=True)[1]
+    size = max(round(_TENTH * len(train)), len(counts))
+    evenly = train_labels if counts.min() > 1 else None  # a class of one cannot be divided
     for seed in range(5):
         x, _, y, _ = train_test_split(
-            train, train_labels, train_size=0.1, stratify=train_labels, random_state=seed
+            train, train_labels, train_size=size, stratify=evenly, random_state=seed
         )
         model = LogisticRegression(C=10, max_iter=2000).fit(x, y)
         accuracies.append(float((model.predict(test) == labels).mean()))
@@ -135,7 +158,7 @@ def linear_probe(
 
 def pointing(encoder: DualEncoder, side: Pictures, size: int = 64) -> Figures:
     """Whether the place nearest to a picture's caption lies on its lesion."""
-    captions = [one.caption for one in Captioner().batch(side.known, random.Random(0))]
+    captions = captions_of(side.known)
     hits = []
     for start in range(0, len(captions), size):
         rows = range(start, min(start + size, len(captions)))
@@ -171,7 +194,7 @@ def measure(folder: Path, data: Path, cache: Path | None, external: Path | None)
         "seven kinds by name and signs": by_name(concepts, images, labels, signs),
         "concepts, HAM10000": concept_areas(concepts, images, test.known),
         "concepts, drawn": concept_areas(concepts, vectors(concepts.encoder, lesions.pixels), lesions.known),
-        "retrieval": retrieval(concepts.encoder, images, test.known),
+        "retrieval": retrieval(concepts.encoder, images, captions_of(test.known)),
         "a tenth of the labels": linear_probe(learnt, own, images, labels),
         "pointing": pointing(concepts.encoder, test),
     }

@@ -1,12 +1,13 @@
 """What each part of MAKE brings, and what the released code's indexing costs.
 
-    python -m clarify.bench.make_ablation --data HAM10000 [--seeds 3] [--minutes 6] [--out runs/make/ablation]
+    python -m clarify.bench.make_ablation --data HAM10000 [--seeds 3] [--minutes 6] [--jobs 2]
 
 Trains every row of `training.make.train.ROWS` from the same seeds, each for the same minutes, and measures
 val (the test side is for the shipped weights): plain CLIP on raw captions; all aspects; with the local
 alignment; with the weights; the published formulas to the letter; the same with the released indexing.
 Printed are means over seeds with the 95 % interval of Student's t, and of each row less the one before it, by
-seed. A run that is there is not run again, so a stopped bench goes on.
+seed. `--jobs` runs train side by side, each with `--threads`; every run has the same company but the last,
+whose minutes count the same. A run that is there is not run again, so a stopped bench goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from ..training.make.calibrate import vectors
 from ..training.make.data import Pictures, drawn, ham
 from ..training.make.train import ROWS
 from ..training.specialist.data import LABELS
-from .make import by_name, concept_areas, pointing, retrieval
+from .make import by_name, captions_of, concept_areas, pointing, retrieval
 
 ORDER = ("raw", "aspects", "local", "make", "published", "released")
 BEFORE = {"aspects": "raw", "local": "aspects", "make": "local", "released": "published"}
@@ -57,7 +59,7 @@ def score(weights: Path, side: Pictures, lesions: Pictures) -> dict[str, float]:
     concepts, images = Concepts(encoder), vectors(encoder, side.pixels)
     labels = np.array([LABELS.index(known.label) for known in side.known], np.int64)
     named = by_name(concepts, images, labels, {})
-    found = retrieval(encoder, images, side.known)
+    found = retrieval(encoder, images, captions_of(side.known))
     painted = concept_areas(concepts, vectors(encoder, lesions.pixels), lesions.known)
     return {
         "accuracy": named["accuracy"]["value"],
@@ -86,16 +88,19 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/make/cache"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=6.0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     assert set(ORDER) == set(ROWS)
     side, lesions = ham(args.data, "val", args.cache), drawn(200, 3, args.cache)
     table: dict[str, list[dict[str, float]]] = {row: [] for row in ORDER}
-    for seed in range(args.seeds):
-        for row in ORDER:
-            found = score(run(row, seed, args), side, lesions)
-            table[row].append(found)
-            print(json.dumps({"row": row, "seed": seed, **found}), flush=True)
+    runs = [(row, seed) for seed in range(args.seeds) for row in ORDER]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        folders = list(pool.map(lambda one: run(*one, args), runs))
+    for (row, seed), folder in zip(runs, folders, strict=True):
+        found = score(folder, side, lesions)
+        table[row].append(found)
+        print(json.dumps({"row": row, "seed": seed, **found}), flush=True)
     for name in table["raw"][0]:
         print(name)
         values = {row: np.array([found[name] for found in table[row]]) for row in ORDER}

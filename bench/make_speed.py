@@ -53,7 +53,7 @@ def random_batch(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 def step(variant: str, model: Any, pictures: Tensor, tokens: Tensor, mask: Tensor) -> float:
     """One step without the optimizer; returns the loss."""
-    from ..training.make.model import encode_patches
+    from ..tools.concepts.encoder import encode_patches
 
     model.zero_grad(set_to_none=True)
     scale = model.logit_scale.exp().clamp(max=100)

@@ -2,11 +2,11 @@
 
     python -m clarify.bench.second_opinion --data HAM10000 [--weights FOLDER] [--encoder FOLDER]
 
-The cases are pictures that both looks together leave unsure (`bench.gate`) with more than one name on the
-shortlist, which the encoder compares by names and signs as `reclassify` does. Its shares q join the
-specialist's p as p * q ** w; w is chosen on validation by log-likelihood and judged on test, with the 95 %
-interval of the paired difference. Also printed: how often the likeliest is right where both agree and where
-they differ, which is what an answer tells.
+The cases are pictures in scope that the first look and then both together leave unsure (`bench.gate`), with
+more than one name on the shortlist, which the encoder compares by names and the graph's signs as `reclassify`
+does. Its shares q join the specialist's p as p * q ** w; w is chosen on validation by log-likelihood and
+judged on test, with the 95 % interval of the paired difference. Also printed: how often the likeliest is
+right where both agree and where they differ, which is what an answer tells.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agent.context import DEFAULT as CONTEXT
+from ..agent.deps import default_deps
+from ..errors import BadInput
 from ..tools.calibration import shortlist
 from ..tools.concepts.concepts import Concepts
 from ..tools.concepts.encoder import DEFAULT as ENCODER
+from ..tools.concepts.signs import signs_of
+from ..tools.knowledge import Knowledge
 from ..tools.specialist import DEFAULT
 from ..training.make.calibrate import vectors
-from ..training.make.captions import Captioner
+from ..training.specialist.metrics import share
 from .looks import Floats, Looks, looks
 
 WEIGHTS = np.round(np.arange(0.0, 2.05, 0.1), 1)
@@ -46,7 +50,7 @@ class Open:
 
     def together(self, weight: float) -> Floats:
         """Brings p * q ** w to a sum of 1."""
-        mixed = self.specialist * np.where(self.encoder > 0, self.encoder, 1.0) ** weight
+        mixed = self.specialist * self.encoder**weight
         return np.asarray(mixed / mixed.sum(1, keepdims=True))
 
     def likelihood(self, weight: float) -> float:
@@ -55,8 +59,12 @@ class Open:
         return float(np.log(right.clip(0.01)).mean())
 
 
-def left_open(side: Looks, concepts: Concepts, threshold: float) -> Open:
-    """Picks the cases of a side and compares them."""
+def left_open(side: Looks, concepts: Concepts, knowledge: Knowledge, threshold: float) -> Open:
+    """Picks the cases of a side and compares them.
+
+    Raises:
+        BadInput: No picture is left open.
+    """
     expert = side.expert
     first, second = side.shares(), side.shares(second=True)
     both = (first + second) / 2
@@ -66,10 +74,12 @@ def left_open(side: Looks, concepts: Concepts, threshold: float) -> Open:
         for row, found in enumerate(shares):
             listed[row, shortlist(found, limits)] = True
     listed[np.arange(len(both)), both.argmax(1)] = True
-    rows = np.flatnonzero((both.max(1) < threshold) & (listed.sum(1) > 1))
-    known = Captioner().labels
+    unsure = (first.max(1) < threshold) & (both.max(1) < threshold)
+    rows = np.flatnonzero((side.scope >= expert.scope.threshold) & unsure & (listed.sum(1) > 1))
+    if not len(rows):
+        raise BadInput("No picture is left open.", hint="Compare at a higher threshold.")
     names = {label: [expert.names[label]] for label in expert.labels}
-    signs = {label: known[label].signs for label in expert.labels}
+    signs = signs_of(knowledge, expert.curies)
     shares = concepts.compare(vectors(concepts.encoder, side.side.images[rows]), names, signs)
     shares = np.where(listed[rows], shares, 0.0)
     kept = np.where(listed[rows], both[rows], 0.0)
@@ -79,6 +89,8 @@ def left_open(side: Looks, concepts: Concepts, threshold: float) -> Open:
 def change(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> str:
     """Right before and after, and the paired difference with its interval."""
     gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
+    if gained + lost == 0:
+        return f"right {100 * before.mean():.1f} %, and nothing changes with it"
     middle, half = (gained - lost) / n, 1.96 * np.sqrt(gained + lost) / n
     return (
         f"right {100 * before.mean():.1f} %, with it {100 * after.mean():.1f} %, change {100 * middle:+.1f} "
@@ -89,12 +101,17 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> str:
 def agreement(cases: Open) -> str:
     """How often the specialist is right where the encoder agrees and where it differs."""
     said, other = cases.specialist.argmax(1), cases.encoder.argmax(1)
-    agree, right = said == other, said == cases.labels
+    agree, right, instead = said == other, said == cases.labels, other == cases.labels
     return (
-        f"agrees on {agree.sum()} of {len(agree)}: the specialist is right in "
-        f"{100 * right[agree].mean():.1f} % of those, and in {100 * right[~agree].mean():.1f} % where they "
-        f"differ (the encoder in {100 * (other == cases.labels)[~agree].mean():.1f} %)"
+        f"agrees on {int(agree.sum())} of {len(agree)}: the specialist is right in {_per_cent(right[agree])} "
+        f"of those, and in {_per_cent(right[~agree])} where they differ (the encoder in "
+        f"{_per_cent(instead[~agree])})"
     )
+
+
+def _per_cent(flags: NDArray[np.bool_]) -> str:
+    found = share(flags)
+    return "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * v for v in (found["value"], *found["interval"])))
 
 
 def main() -> None:
@@ -106,10 +123,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=DEFAULT)
     parser.add_argument("--encoder", type=Path, default=ENCODER)
     args = parser.parse_args()
-    concepts = Concepts.load(args.encoder)
+    concepts, knowledge = Concepts.load(args.encoder), default_deps().knowledge()
     best: float | None = None
     for split in ("val", "test"):
-        cases = left_open(looks(args.weights, args.data, split), concepts, CONTEXT.confidence_threshold)
+        side = looks(args.weights, args.data, split)
+        cases = left_open(side, concepts, knowledge, CONTEXT.confidence_threshold)
         best = max(WEIGHTS, key=cases.likelihood) if best is None else best
         before, after = (cases.together(w).argmax(1) == cases.labels for w in (0.0, best))
         print(f"{split}: {len(cases.labels)} left open, weight {best} (best on validation)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 from langchain_core.tools import BaseTool, StructuredTool
@@ -31,12 +31,15 @@ chosen by `bench.told`."""
 
 
 @REGISTRY.register(CONDITIONS)
-def conditions_tool(*, knowledge: Callable[[], Knowledge], max_rows: int) -> BaseTool:
+def conditions_tool(
+    *, knowledge: Callable[[], Knowledge], max_rows: int, among: Collection[str] = ()
+) -> BaseTool:
     """Makes the tool for one turn.
 
     Args:
         knowledge: Gives the graph; called when the tool runs.
         max_rows: Most rows of a result.
+        among: CURIEs of the conditions to choose among; all when empty.
 
     Returns:
         A tool whose artifact is `{"query", "diseases", "rows": [FactRow as plain values], "outcome"}`; the
@@ -47,7 +50,8 @@ def conditions_tool(*, knowledge: Callable[[], Knowledge], max_rows: int) -> Bas
     args = create_model("ConditionsArgs", signs=many, sites=many)
 
     def run(signs: list[str], sites: list[str]) -> tuple[str, dict[str, Any]]:
-        outcome, best = fitting(knowledge().conditions(signs, sites))
+        ranked = knowledge().conditions(signs, sites)
+        outcome, best = fitting([row for row in ranked if not among or row.subject_curie in among])
         artifact: dict[str, Any] = {"query": QUERY, "diseases": [], "rows": [], "outcome": outcome}
         if not best:
             return render_no_fit(outcome, [*signs, *sites]), artifact

@@ -11,7 +11,7 @@ from langchain_core.messages.tool import ToolCall
 
 from ...errors import ClarifyError
 from ...graph_schema.folding import normalise
-from ...tools.concepts.tools import ZERO_SHOT
+from ...tools.concepts.tools import OPINIONS, ZERO_SHOT
 from ...tools.registry import REGISTRY
 from ..deps import Env
 from ..measures import owed_measures
@@ -112,7 +112,7 @@ def _calls(said: AIMessage, state: State, env: Env) -> list[ToolCall]:
 
 def _new_experts(state: State, env: Env, chosen: set[str]) -> bool:
     """Whether the calls are all for further experts that this turn has not asked: what is owed can wait."""
-    done = {call["name"] for call in of_turn(state.get("tool_calls", []), state["work"]["turn"])}
+    done = {call["name"] for call in of_turn(state.get("tool_calls", []), state["work"]["turn"])} - OPINIONS
     return bool(chosen) and chosen <= {*env.deps.experts.table, ZERO_SHOT} - done
 
 

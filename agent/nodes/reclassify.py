@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from ...tools.classify import NAME
+from ...tools.classify import NAME, is_sure
 from ...tools.concepts.tools import ANNOTATE
 from ..deps import Env
 from ..routing import second_looks
@@ -32,14 +32,17 @@ def reclassify(state: State, env: Env) -> dict[str, Any]:
     message = AIMessage(content="", tool_calls=calls)
     update = execute(state, env, message)
     update["messages"] = [message, *update["messages"]]
-    for finding in list(update["findings"]):
+    for finding in update["findings"]:
         agrees = finding["label"] == before[finding["image"]]["label"]
         taken = "agrees" if agrees else "differs"
         reason = f"second look {taken} ({100 * finding['confidence']:.0f} %)"
         update["decisions"].append(
             decision(state["work"], "second_look", taken, value=finding["image"], reason=reason)
         )
-        _compare(state, env, update, finding)
+    found = {image: before[image] for image in images} | {f["image"]: f for f in update["findings"]}
+    for finding in list(found.values()):
+        if finding["in_scope"] and not is_sure(finding, env.context.confidence_threshold):
+            _compare(state, env, update, finding)
     update["work"]["counts"] = spent(state["work"], *(f"reclassify:{image}" for image in images))
     return update
 

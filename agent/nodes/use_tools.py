@@ -44,7 +44,7 @@ def toolbox(
     """The tools of this turn, but for the experts `without`.
 
     A forced call can only name what is owed: new pictures, facts asked for. The graph's `own` calls may need
-    what the generalist is not offered.
+    what the generalist is not offered, and search among what the turn is about.
     """
     from ..must_calls import turn_of
 
@@ -69,7 +69,10 @@ def toolbox(
         },
     }  # fmt: skip
     if own or (state["work"].get("told") and not force):
-        needs[conditions.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
+        among = state["work"].get("subjects", ()) if own else ()
+        needs[conditions.NAME] = {
+            "knowledge": deps.knowledge, "max_rows": context.max_rows, "among": among,
+        }  # fmt: skip
     if context.free_cypher and not force:
         needs[cypher.NAME] = {"knowledge": deps.knowledge, "max_rows": context.max_rows}
     if pictures and not force:
@@ -78,7 +81,7 @@ def toolbox(
         needs |= {name: shared for name in deps.experts.table if name not in without}
     if needs.get(concepts.ANNOTATE) and concepts.ZERO_SHOT not in without:
         needs[concepts.ZERO_SHOT] = {
-            "experts": deps.experts, "knowledge": deps.knowledge,
+            "experts": deps.experts, "knowledge": deps.knowledge, "specialist": deps.specialist,
             "open_image": open_image, "pictures": pictures,
         }  # fmt: skip
     return [REGISTRY.make(name, **need) for name, need in needs.items()]

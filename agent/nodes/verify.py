@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 from ...errors import ClarifyError
 from ...graph_schema.protocol import FactRow
 from ...tools.classify import is_sure
+from ...tools.concepts.tools import OPINIONS
 from ..answer import Finding, Statement
 from ..compose import assemble, citation
 from ..deps import Env
@@ -41,7 +42,8 @@ def verify(state: State, env: Env) -> dict[str, Any]:
         reason = "; ".join(why for _, why in best["removed"])
         notes.append(decision(work, "verify", taken, value=best["coverage"], reason=reason))
     answer = assemble({**state, "work": work, "decisions": [*state.get("decisions", []), *notes]}, env)
-    draft = "\n".join(" ".join([s.text, *(f"[{c}]" for c in s.citations)]) for s in answer.statements)
+    own = [s for s in answer.statements if not any(c.startswith(tuple(OPINIONS)) for c in s.citations)]
+    draft = "\n".join(" ".join([s.text, *(f"[{c}]" for c in s.citations)]) for s in own)
     message = AIMessage(
         content=answer.answer,
         additional_kwargs={"draft": draft or answer.abstention_reason, "turn": work["turn"]},

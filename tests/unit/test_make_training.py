@@ -28,7 +28,7 @@ from clarify.training.make import train as training
 from clarify.training.make.calibrate import fit, truths
 from clarify.training.make.captions import Captioner, person
 from clarify.training.make.data import Known, colour_concepts, drawn, shape_concepts
-from clarify.training.make.model import build, encode_texts, export, train_tokenizer
+from clarify.training.make.model import begin_small, build, encode_texts
 from clarify.training.specialist.data import LABELS
 
 KNOWN = [
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("make")
     texts = [text for one in Captioner().batch(KNOWN, random.Random(0)) for text in one.texts()]
-    export(build(), train_tokenizer(texts), path)
+    begin_small(texts).export(path)
     (path / CALIBRATION).write_text(json.dumps({"red": [0.5, -1.0]}))
     write_manifest(path, [*FILES, CALIBRATION])
     return path
@@ -195,18 +195,19 @@ def test_training_goes_on_where_it_stopped_and_is_exported(tmp_path, monkeypatch
     training.train(args)
     first = torch.load(tmp_path / "last.pt", weights_only=True)
     args.epochs = 2
-    model, tokenizer = training.train(args)
+    towers = training.train(args)
     second = torch.load(tmp_path / "last.pt", weights_only=True)
     assert (first["epoch"], second["epoch"]) == (1, 2) and second["spent"] > first["spent"]
-    export(model, tokenizer, tmp_path / "out")
+    towers.export(tmp_path / "out")
     assert DualEncoder.load(tmp_path / "out").pictures([Image.fromarray(small.pixels[0])]).shape == (1, 128)
 
 
 @pytest.fixture(scope="module")
 def seven(folder):
     """A batch: prepared pictures of seven colours, and their texts."""
-    tokenizer = DualEncoder.load(folder)._tokenizer.tokenizer
-    batch = training.Texts(tokenizer).batch(Captioner().batch(KNOWN, random.Random(0)))
+    batch = training.Texts(open_clip.get_tokenizer(f"local-dir:{folder}")).batch(
+        Captioner().batch(KNOWN, random.Random(0))
+    )
     pictures = [Image.new("RGB", (20, 20), (40 * i, 90, 200 - 20 * i)) for i in range(7)]
     return torch.stack([transform_of(build())(picture) for picture in pictures]), batch
 
@@ -307,5 +308,5 @@ def test_nothing_to_compare_and_no_weights_are_said(shipped, picture, tmp_path, 
 
 
 def test_signs_come_from_the_graph_and_an_unknown_disease_has_none():
-    found = signs_of(Facts(), ["melanoma", "foobaritis"])
+    found = signs_of(Facts(), {name: [name] for name in ("melanoma", "foobaritis")})
     assert found == {"melanoma": ["an uneven shape with several colours"], "foobaritis": []}

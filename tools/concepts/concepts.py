@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..weights import verified
 from .encoder import DEFAULT, HINT, DualEncoder, Vectors, shares
-from .prompts import prompts
+from .prompts import Prompts, prompts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,17 +49,18 @@ class Concepts:
         verified(folder, [CALIBRATION], "dual encoder", HINT)
         return cls(encoder, json.loads((folder / CALIBRATION).read_text(encoding="utf-8")))
 
-    def margins(self, images: Vectors) -> dict[str, NDArray[np.float64]]:
+    def margins(self, images: Vectors, said: Prompts | None = None) -> dict[str, NDArray[np.float64]]:
         """How much nearer pictures are to each concept than to the same words without one.
 
         Args:
             images: Unit vectors of pictures, (n, d).
+            said: Concepts and their wordings; those of `prompts.toml` when None.
 
         Returns:
             Concept -> (n,): the mean over templates of the similarity with the concept's wordings less that
             with the template alone, over the temperature (arXiv 2505.09372, section 2.4).
         """
-        found, said = {}, prompts()
+        found, said = {}, prompts() if said is None else said
         plain = images @ self.encoder.texts(said.plain).T
         for concept in said.wordings:
             texts = said.for_concept(concept)

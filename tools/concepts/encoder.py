@@ -21,6 +21,7 @@ FILES = ("open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json
 DEFAULT = Path(__file__).resolve().parents[2] / "weights" / "make"
 HINT = "Restore the folder from the release, or train it with clarify.training.make.train."
 _SCALE = 100.0
+_MOST_TEXTS = 10_000
 Vectors = NDArray[np.float32]
 
 
@@ -75,6 +76,8 @@ class DualEncoder:
         import torch
 
         with self._lock:
+            if len(self._texts) > _MOST_TEXTS:
+                self._texts.clear()
             new = [text for text in dict.fromkeys(texts) if text not in self._texts]
             if new:
                 with torch.inference_mode():

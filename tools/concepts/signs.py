@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ...graph_schema.protocol import FactRow
     from ..knowledge import Knowledge
 
 _MOST = 20
 _TELLING = ("dermoscopic sign", "clinical sign")
 
 
-def signs_of(knowledge: Knowledge, diseases: Sequence[str]) -> dict[str, list[str]]:
+def signs_of(knowledge: Knowledge, diseases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Reads the visible signs of diseases.
 
     Args:
         knowledge: The graph.
-        diseases: Names; one that the graph does not know has no signs.
+        diseases: Name -> what the graph calls it: names or CURIEs; one that it does not know has no signs.
 
     Returns:
-        Disease -> its signs, as the graph words them.
+        Name -> its signs, as the graph words them.
 
     Raises:
         KGError: The graph cannot be read.
@@ -28,10 +30,10 @@ def signs_of(knowledge: Knowledge, diseases: Sequence[str]) -> dict[str, list[st
     from ...graph_schema.retrieval import UnknownDisease
 
     found: dict[str, list[str]] = {}
-    for name in diseases:
-        try:
-            rows = knowledge.run("signs", [name], _MOST)
-        except UnknownDisease:
-            rows = []
+    for name, keys in diseases.items():
+        rows: list[FactRow] = []
+        for key in keys:
+            with suppress(UnknownDisease):
+                rows += knowledge.run("signs", [key], _MOST)
         found[name] = [row.object for row in rows if row.predicate in _TELLING]
     return found

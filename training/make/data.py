@@ -56,11 +56,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures uint8 (n, 150, 200, 3), lesion masks bool (n, 150, 200), what is known, and groups.
-
-    Attributes:
-        groups: Pictures of one lesion have one number, (n,).
-    """
+    """Pictures uint8 (n, 150, 200, 3), lesion masks bool (n, 150, 200), what is known, and their names."""
 
     pixels: np.ndarray
     masks: np.ndarray

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,13 +16,13 @@ import open_clip
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from ...tools.concepts.encoder import FILES, encode_patches
+from ...errors import BadInput
+from ...tools.concepts.encoder import FILES, config_of
 from ...tools.weights import save_half, write_manifest
 
-__all__ = ["CONFIG", "CONTEXT", "build", "encode_patches", "encode_texts", "export", "train_tokenizer"]
-
+LOCAL = "local-dir:"
 CONTEXT, VOCABULARY = 48, 1024
 PIXELS: dict[str, Any] = {
     "mean": [0.76, 0.55, 0.57], "std": [0.14, 0.15, 0.17],
@@ -113,11 +114,73 @@ def _encode_cropped(model: Any, ids: Tensor) -> Tensor:
     return torch.nn.functional.normalize(x, dim=-1)
 
 
-def export(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Writes a folder that `open_clip.create_model("local-dir:FOLDER")` loads, in half precision."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
-    config = {"model_cfg": CONFIG, "preprocess_cfg": PIXELS}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_half(model, folder / FILES[0])
-    write_manifest(folder, FILES)
+@dataclass(frozen=True)
+class Towers:
+    """A model to train.
+
+    Attributes:
+        model: Of open_clip.
+        tokenize: Texts -> ids (n, context).
+        config: Its `model_cfg`.
+        tokenizer: What `tokenize` runs on, where it is the model's own and goes with it.
+    """
+
+    model: torch.nn.Module
+    tokenize: Callable[[list[str]], Tensor]
+    config: dict[str, Any]
+    tokenizer: PreTrainedTokenizerBase | None = None
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder that `open_clip.create_model("local-dir:FOLDER")` loads, in half precision."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
+        config = {"model_cfg": self.config, "preprocess_cfg": _pixels_of(self.model)}
+        (folder / FILES[1]).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_half(self.model, folder / FILES[0])
+        write_manifest(folder, [file for file in FILES if (folder / file).is_file()])
+
+
+def begin_small(texts: Iterable[str]) -> Towers:
+    """New small towers (`CONFIG`) with a tokenizer of their own."""
+    tokenizer = train_tokenizer(texts)
+    return Towers(build(), ids_of(tokenizer, CONTEXT), CONFIG, tokenizer)
+
+
+def begin_named(name: str, pretrained: str | None = None) -> Towers:
+    """An architecture of open_clip, or a folder that was exported or downloaded.
+
+    Args:
+        name: Such as `ViT-B-16`, or `local-dir:FOLDER`.
+        pretrained: Weights of the architecture: a tag that open_clip knows, or a file.
+
+    Raises:
+        BadInput: open_clip knows no such architecture.
+    """
+    config = open_clip.get_model_config(name)
+    if name.startswith(LOCAL):
+        config = config_of(Path(name.removeprefix(LOCAL)))["model_cfg"]
+    if config is None:
+        raise BadInput(
+            f"open_clip knows no architecture {name!r}.", hint=f"Name one it lists, or {LOCAL}FOLDER."
+        )
+    model, tokenize = open_clip.create_model(name, pretrained=pretrained), open_clip.get_tokenizer(name)
+    return Towers(model, tokenize, config, getattr(tokenize, "tokenizer", None))
+
+
+def ids_of(tokenizer: PreTrainedTokenizerBase, context: int) -> Callable[[list[str]], Tensor]:
+    """What turns texts into ids (n, context): padded, truncated, with the end mark."""
+
+    def tokenize(texts: list[str]) -> Tensor:
+        made = tokenizer(
+            texts, return_tensors="pt", padding="max_length", truncation=True, max_length=context
+        )
+        return cast(Tensor, made.input_ids)
+
+    return tokenize
+
+
+def _pixels_of(model: Any) -> dict[str, Any]:
+    """How pictures are prepared, as open_clip writes it: without the size, which the model's config has."""
+    kept = {key: value for key, value in model.visual.preprocess_cfg.items() if key not in ("size", "mode")}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}

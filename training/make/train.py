@@ -2,10 +2,12 @@
 
     python -m clarify.training.make.train --data HAM10000 --minutes 45
     torchrun --nproc-per-node 2 -m clarify.training.make.train --data HAM10000 --minutes 45 --threads 1
+    torchrun --nproc-per-node 8 -m clarify.training.make.train --table train.csv --model ViT-B-16
 
-Only the train side of ``clean_split`` is learnt from; val is printed; the test side is for
-`clarify.bench.make`. ``last.pt`` holds all that is needed to go on after a stop. With torchrun the batch is
-shared by several processes (`gather`).
+Of HAM10000 only the train side of ``clean_split`` is learnt from; val is printed; the test side is for
+`clarify.bench.make`. ``--table`` trains on a training table of your own instead (`prepare`, `tables`), and
+``--model`` begins with any model of open_clip. ``last.pt`` holds all that is needed to go on after a stop.
+With torchrun the batch is shared by several processes (`gather`), each with a GPU where there are any.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
+from ...errors import BadInput
 from ...tools.concepts.encoder import DEFAULT, encode_patches, pixel_statistics
 from ...tools.concepts.prompts import prompts
 from ..specialist.data import LABELS, colour_jitter, random_affine, resize
@@ -35,7 +37,9 @@ from .captions import Captioner
 from .data import Pictures, drawn, ham
 from .gather import gather
 from .losses import Losses, Parts, make_loss
-from .model import CONTEXT, build, encode_texts, export, train_tokenizer
+from .model import Towers, begin_named, begin_small, encode_texts
+from .sides import Made, Side, Tabled
+from .tables import mask_order, read_training
 
 ROWS: dict[str, Parts] = {
     "raw": Parts(multi_aspect=False, same_text="ignored"),
@@ -49,25 +53,26 @@ ROWS: dict[str, Parts] = {
 made-up captions need: two moles on the back would push each other away."""
 
 
+_TOKENIZED = 20_000
+"""Most rows of a table that a new tokenizer is trained on."""
+
+
 class Texts:
     """Token ids of texts, each tokenised once.
 
     Args:
-        tokenizer: Pads to the context, truncates and ends with the end mark.
+        tokenize: Texts -> ids (n, context): padded, truncated, with the end mark.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenize: Callable[[list[str]], Tensor]) -> None:
+        self._tokenize = tokenize
         self._kept: dict[str, Tensor] = {}
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Ids of texts, (n, context)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._kept]
         if new:
-            made = self._tokenizer(
-                new, return_tensors="pt", padding="max_length", truncation=True, max_length=CONTEXT
-            ).input_ids
-            self._kept |= zip(new, made, strict=True)
+            self._kept |= zip(new, self._tokenize(new), strict=True)
         return torch.stack([self._kept[text] for text in texts])
 
     def batch(self, aspects: Sequence[Aspects]) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,16 +99,16 @@ def step_loss(
         parts: What is on.
         texts_used: The first so many texts of each picture; 1 for the raw caption alone.
     """
-    ids, which, mask = batch
+    ids, which, mask = (tensor.to(pixels.device) for tensor in batch)
     which, mask = which[:, :texts_used], mask[:, :texts_used]
     used, which = torch.unique(which, return_inverse=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
         images, patches = encode_patches(model, pixels)
         found = encode_texts(model, ids[used])
     texts = found.float()[which]
     scale = model.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
     # Numbers that mean the same text in every process.
-    numbers = torch.tensor([hash(tuple(row)) for row in ids[used].tolist()])[which]
+    numbers = torch.tensor([hash(tuple(row)) for row in ids[used].tolist()], device=ids.device)[which]
     seen = gather(images.float(), texts, mask, numbers) if dist.is_initialized() else None
     return make_loss(images.float(), patches.float(), texts, mask, scale, parts, numbers, seen)
 
@@ -119,28 +124,28 @@ def rows_of_epoch(labels: np.ndarray, n: int, power: float, rng: np.random.Gener
 @torch.no_grad()
 def by_name(model: nn.Module, texts: Texts, pixels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Accuracy and balanced accuracy of naming pictures by the labels' display names alone."""
-    captioner, model = Captioner(), model.eval()
+    captioner, model, device = Captioner(), model.eval(), next(model.parameters()).device
     size = model.visual.image_size  # type: ignore[union-attr]
     classes = []
     for label in LABELS:
         found = model.encode_text(
-            texts.ids(prompts().for_disease(captioner.labels[label].names[:1])), normalize=True
+            texts.ids(prompts().for_disease(captioner.labels[label].names[:1])).to(device), normalize=True
         )  # type: ignore[operator]
         classes.append(nn.functional.normalize(found.mean(0), dim=-1))
     images = torch.cat(
         [
-            encode_patches(model, normalised(model, resize(part, size)))[0]
+            encode_patches(model, normalised(model, resize(part, size).to(device)))[0]
             for part in np.array_split(pixels, 8)
         ]
     )
-    said = (images @ torch.stack(classes).T).argmax(1).numpy()
+    said = (images @ torch.stack(classes).T).argmax(1).cpu().numpy()
     recalls = [float((said[labels == k] == k).mean()) for k in np.unique(labels)]
     return {"accuracy": float((said == labels).mean()), "balanced": float(np.mean(recalls))}
 
 
 def normalised(model: nn.Module, images: Tensor) -> Tensor:
     """Pictures (n, 3, h, w) in 0..1 in the tower's units."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in pixel_statistics(model))
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in pixel_statistics(model))
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -162,36 +167,50 @@ def joined(first: Pictures, second: Pictures) -> Pictures:
     )
 
 
-def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]:
+def side_of(args: argparse.Namespace) -> Side:
+    """The pictures and texts that ``args`` name."""
+    if args.table:
+        rows = list(read_training(args.table, args.pictures, order=mask_order(args.table)))
+        return Tabled(rows, args.size)
+    known = joined(ham(args.data, "train", args.cache), drawn(args.drawn, 1, args.cache))
+    return Made(known, Captioner(args.hide))
+
+
+def towers_of(args: argparse.Namespace, side: Side) -> Towers:
+    """The model that ``args`` begin with; a small new one learns its tokens from the side's texts."""
+    if args.model:
+        return begin_named(args.model, args.pretrained)
+    rng, rows = random.Random(args.seed), np.arange(min(len(side.groups), _TOKENIZED))
+    return begin_small(text for _ in range(8) for one in side.aspects(rows, rng) for text in one.texts())
+
+
+def train(args: argparse.Namespace) -> Towers:
     """Runs or resumes the training that ``args`` describe; writes ``last.pt`` every epoch."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    side = joined(ham(args.data, "train", args.cache), drawn(args.drawn, 1, args.cache))
-    held = ham(args.data, "val", args.cache)
-    held_labels = np.array([LABELS.index(known.label) for known in held.known])
-    captioner, parts = Captioner(args.hide), ROWS[args.parts]
-    rng = random.Random(args.seed)
-    tokenizer = train_tokenizer(
-        text for _ in range(8) for one in captioner.batch(side.known, rng) for text in one.texts()
-    )
-    texts, model = Texts(tokenizer), build().to(memory_format=torch.channels_last)
+    side, parts = side_of(args), ROWS[args.parts]
+    towers = towers_of(args, side)
+    texts, model = Texts(towers.tokenize), towers.model.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), lr=args.lr, betas=(0.9, 0.98))
-    labels = np.array([known.label for known in side.known])
-    steps = len(side.ids) // (args.batch * world)
+    steps = len(side.groups) // (args.batch * world)
+    if not steps:
+        raise BadInput(f"{len(side.groups)} pictures make no batch", hint="Give more, or a smaller --batch.")
     last, epoch, spent = args.checkpoints / "last.pt", 0, 0.0
     args.checkpoints.mkdir(parents=True, exist_ok=True)
     if last.exists():
-        saved = torch.load(last, weights_only=True)
+        saved = torch.load(last, weights_only=True, map_location=device)
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         epoch, spent = saved["epoch"], saved["spent"]
     start, progress = time.monotonic() - spent, 0.0
+    named = validation(args, model, texts) if args.data else None
     while progress < 1 and epoch < args.epochs:
         model.train()
         chance = np.random.default_rng([args.seed, epoch])
         generator = torch.Generator().manual_seed(1000 * args.seed + world * epoch + rank)
-        rows = rows_of_epoch(labels, steps * args.batch * world, args.power, chance)[rank::world]
+        rows = rows_of_epoch(side.groups, steps * args.batch * world, args.power, chance)[rank::world]
         total = 0.0
         for number, picked in enumerate(rows.reshape(steps, args.batch)):
             progress = max(
@@ -201,9 +220,10 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]
                 group["lr"] = one_cycle(min(1.0, progress), args.lr)
             # All processes say the same thing in the same words.
             wording = random.Random(f"{args.seed}/{epoch}/{number}")
-            batch = texts.batch(captioner.batch([side.known[row] for row in picked], wording))
+            batch = texts.batch(side.aspects(picked, wording))
+            pixels = look(model, side.pixels(picked), generator).to(device)
             used = TEXTS if parts.multi_aspect else 1
-            loss = step_loss(model, look(model, side.pixels[picked], generator), batch, parts, used).total
+            loss = step_loss(model, pixels, batch, parts, used).total
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             average_gradients(model)
@@ -216,11 +236,17 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, PreTrainedTokenizerFast]
             torch.save({**state, "epoch": epoch, "spent": spent}, last.with_suffix(".tmp"))
             last.with_suffix(".tmp").replace(last)
             line: dict[str, Any] = {"epoch": epoch, "loss": round(total / steps, 4), "seconds": round(spent)}
-            if epoch % args.every == 0 or progress >= 1:
-                found = by_name(model, texts, held.pixels, held_labels)
-                line["val"] = {key: round(value, 3) for key, value in found.items()}
+            if named and (epoch % args.every == 0 or progress >= 1):
+                line["val"] = {key: round(value, 3) for key, value in named().items()}
             print(json.dumps(line), flush=True)
-    return model, tokenizer
+    return towers
+
+
+def validation(args: argparse.Namespace, model: nn.Module, texts: Texts) -> Callable[[], dict[str, float]]:
+    """What names the val side of HAM10000."""
+    held = ham(args.data, "val", args.cache)
+    labels = np.array([LABELS.index(known.label) for known in held.known])
+    return lambda: by_name(model, texts, held.pixels, labels)
 
 
 def average_gradients(model: nn.Module) -> None:
@@ -237,7 +263,17 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of HAM10000")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="folder of HAM10000")
+    source.add_argument("--table", type=Path, help="a training table")
+    parser.add_argument("--pictures", type=Path, help="what the table's filenames are relative to")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(256, 256), help="pictures of a table are read so"
+    )
+    parser.add_argument(
+        "--model", help="an architecture of open_clip, or local-dir:FOLDER; a small new one else"
+    )
+    parser.add_argument("--pretrained", help="weights of the architecture: a tag of open_clip, or a file")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/make/run"), help="checkpoints")
     parser.add_argument(
         "--cache", type=Path, default=Path("runs/make/cache"), help="measures, drawn pictures"
@@ -263,11 +299,12 @@ def main() -> None:
     """Trains and exports."""
     args = arguments().parse_args()
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        dist.init_process_group("gloo")
-    model, tokenizer = train(args)
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    towers = train(args)
     if int(os.environ.get("RANK", 0)) == 0:
-        export(model, tokenizer, args.out)
-        calibrate(args.out, args.data, args.cache)
+        towers.export(args.out)
+        if args.data:
+            calibrate(args.out, args.data, args.cache)
     if dist.is_initialized():
         dist.destroy_process_group()
 
