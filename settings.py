@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     experts: str = Field(
         default="", description="Modules with further experts, separated by commas; see the README."
     )
+    encoder: str = Field(
+        default="", description="Dual encoder: a folder or a model of open_clip; empty: the shipped one."
+    )
     profile: str = Field(default="nano", description="Generalist; see the README, section Profiles.")
 
     @field_validator("home")

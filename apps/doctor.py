@@ -101,10 +101,13 @@ def check_segmenter() -> Part:
 
 def check_concepts() -> Part:
     """The dual encoder's files have the recorded SHA-256."""
+    from ..settings import load_settings
     from ..tools.concepts.concepts import CALIBRATION
     from ..tools.concepts.encoder import DEFAULT, FILES, HINT
     from ..tools.weights import verified
 
+    if chosen := load_settings().encoder:
+        return Part("dual encoder", True, f"{chosen}, which is loaded when it is first needed")
     found = verified(DEFAULT, (*FILES, CALIBRATION), "dual encoder", HINT)
     return Part("dual encoder", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
 

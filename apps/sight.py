@@ -140,9 +140,10 @@ def zero_shot(
 
 
 def _load_concepts() -> Concepts:
+    from ..settings import load_settings
     from ..tools.concepts.concepts import Concepts
 
-    return Concepts.load()
+    return Concepts.open(load_settings().encoder)
 
 
 def spread_labels(arguments: Sequence[str]) -> list[str]:

@@ -12,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from clarify.apps.cli import run
 from clarify.bench import make_tables
 from clarify.errors import BadInput
-from clarify.tools.concepts.encoder import FILES, DualEncoder
+from clarify.tools.concepts.concepts import Concepts
+from clarify.tools.concepts.encoder import DualEncoder
 from clarify.training.make import prepare, train
 from clarify.training.make.model import begin_named
 from clarify.training.make.sides import Tabled, open_picture
@@ -219,7 +221,25 @@ def test_an_encoder_that_sees_colours_scores_better_than_one_that_does_not(
     assert evaluated(Path("any"), *command, capsys=capsys)["wrong: accuracy"][0].startswith("0.000")
 
 
-def test_files_of_the_shipped_kind_are_asked_for(tmp_path: Path) -> None:
-    assert FILES[0].endswith("safetensors")
+def test_an_encoder_is_named_by_a_setting(
+    weights: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLARIFY_ENCODER", f"local-dir:{weights}")
+    words = [
+        "zero-shot",
+        str(pictures / "0.png"),
+        "--label",
+        "psoriasis",
+        "melanoma",
+        "--names-only",
+        "--jsonl",
+    ]
+    assert run(words) == 0 and set(json.loads(capsys.readouterr().out)["probabilities"]) == set(COLOURS)
+    assert Concepts.open(f"local-dir:{weights}").annotate(Image.new("RGB", (9, 9)))
+    monkeypatch.setenv("CLARIFY_ENCODER", "no-such-model")
+    assert run(words) == 3 and "no-such-model" in capsys.readouterr().err
+
+
+def test_classes_without_names_are_said() -> None:
     with pytest.raises(BadInput, match="which class is which"):
         make_tables.class_names([], None)

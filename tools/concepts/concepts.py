@@ -49,6 +49,22 @@ class Concepts:
         verified(folder, [CALIBRATION], "dual encoder", HINT)
         return cls(encoder, json.loads((folder / CALIBRATION).read_text(encoding="utf-8")))
 
+    @classmethod
+    def open(cls, name: str = "") -> Concepts:
+        """Opens the encoder that a setting names.
+
+        Args:
+            name: Empty for the shipped weights; a folder that training wrote; else any model of open_clip,
+                whose scores are the plain two-way softmax.
+
+        Raises:
+            WeightsMissing: It is not there.
+        """
+        if not name:
+            return cls.load()
+        folder = Path(name)
+        return cls.load(folder) if (folder / CALIBRATION).is_file() else cls(DualEncoder.from_hub(name))
+
     def margins(self, images: Vectors, said: Prompts | None = None) -> dict[str, NDArray[np.float64]]:
         """How much nearer pictures are to each concept than to the same words without one.
 

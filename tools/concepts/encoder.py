@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...errors import WeightsMissing
 from ..weights import verified
 
 if TYPE_CHECKING:
@@ -60,8 +61,15 @@ class DualEncoder:
         Args:
             name: As `open_clip.create_model` takes it.
             weights: For a plain architecture, such as `ViT-B-16`: a tag, or a checkpoint's path.
+
+        Raises:
+            WeightsMissing: open_clip cannot load it.
         """
-        return cls(*_open(name, weights))
+        try:
+            return cls(*_open(name, weights))
+        except (OSError, RuntimeError, ValueError) as error:
+            hint = "Name a model as open_clip does, such as hf-hub:ORGANISATION/NAME; it is fetched once."
+            raise WeightsMissing(f"open_clip cannot load {name!r}: {error}", hint=hint) from error
 
     def pictures(self, images: Sequence[Image.Image]) -> Vectors:
         """Encodes RGB pictures of any size; returns unit vectors (n, d)."""

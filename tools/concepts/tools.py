@@ -37,9 +37,10 @@ _NO_SIGNS = frozenset({"hair", "symmetry"})
 
 
 def _load() -> Concepts:
+    from ...settings import load_settings
     from .concepts import Concepts
 
-    return Concepts.load()
+    return Concepts.open(load_settings().encoder)
 
 
 @REGISTRY.expert(
