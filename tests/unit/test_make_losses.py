@@ -45,23 +45,23 @@ class Batch:
     mask: Tensor
     scale: Tensor
     ids: Tensor
+    also: Tensor
 
     def inputs(self) -> list[Tensor]:
         return [self.images, self.patches, self.texts, self.scale]
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
         part = [t[rows] for t in (self.images, self.patches, self.texts, self.mask)]
-        return fresh(Batch(*part, self.scale, self.ids[rows]))
+        return fresh(Batch(*part, self.scale, self.ids[rows], self.also[rows]))
 
     def loss(self, parts: Parts, gathered: Gathered | None = None) -> Losses:
-        return make_loss(
-            self.images, self.patches, self.texts, self.mask, self.scale, parts, self.ids, gathered
-        )
+        vectors = self.images, self.patches, self.texts
+        return make_loss(*vectors, self.mask, self.scale, parts, self.ids, gathered, self.also)
 
 
 def fresh(batch: Batch) -> Batch:
     leaves = [t.detach().clone().requires_grad_() for t in batch.inputs()]
-    return Batch(*leaves[:3], batch.mask.clone(), leaves[3], batch.ids.clone())
+    return Batch(*leaves[:3], batch.mask.clone(), leaves[3], batch.ids.clone(), batch.also.clone())
 
 
 def make_batch(seed: int, n: int = 5, places: int = 4, width: int = 6, scale: float = 7.0) -> Batch:
@@ -74,7 +74,8 @@ def make_batch(seed: int, n: int = 5, places: int = 4, width: int = 6, scale: fl
     mask = torch.rand(n, TEXTS, generator=rng) < 0.7
     mask[0] = False  # one picture without any text
     ids = torch.randint(0, 3 * n, (n, TEXTS), generator=rng)
-    return fresh(Batch(images, patches, texts, mask, torch.tensor(scale, dtype=torch.float64), ids))
+    also = torch.randint(-2, 3 * n, (n, 3), generator=rng)  # below 0: no text has that number
+    return fresh(Batch(images, patches, texts, mask, torch.tensor(scale, dtype=torch.float64), ids, also))
 
 
 def slow_weights(batch: Batch, parts: Parts) -> list[list[float]]:
@@ -117,6 +118,8 @@ def slow_loss(batch: Batch, parts: Parts) -> Losses:
             return False
         if parts.same_text == "negative" or i == j or not there[j, k]:
             return True
+        if batch.ids[j, k] in batch.also[i]:
+            return False
         return not any(there[i, c] and batch.ids[i, c] == batch.ids[j, k] for c in kinds)
 
     def to_text(vectors: list[Tensor], targets: list[tuple[int, int]], weights: list[list[float]]) -> Tensor:
@@ -246,6 +249,7 @@ def test_the_same_text_of_another_picture_is_no_negative_if_asked() -> None:
     batch, parts = make_batch(8, n=3), Parts(multi_aspect=False, same_text="ignored")
     batch.mask[:] = True
     batch.ids[:, 0] = torch.tensor([7, 8, 7])
+    batch.also[:] = -1
     logits = batch.scale * batch.images @ batch.texts[:, 0].T
     negatives = [[0, 1], [0, 1, 2], [1, 2]]
     ways = [logits[i, js].logsumexp(0) + logits.T[i, js].logsumexp(0) for i, js in enumerate(negatives)]
@@ -271,7 +275,7 @@ def _one_of_two(rank: int, folder: Path, batch: Batch, every: list[Parts]) -> No
     results = []
     for parts in every:
         own = batch[slice(rank * half, (rank + 1) * half)]
-        loss = own.loss(parts, gather(own.images, own.texts, own.mask, own.ids))
+        loss = own.loss(parts, gather(own.images, own.texts, own.mask, own.ids, own.also[:, : 3 - rank]))
         results.append((list(loss), gradients(loss.total, own.inputs())))
     torch.save([([t.detach() for t in loss], grads) for loss, grads in results], folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -279,6 +283,7 @@ def _one_of_two(rank: int, folder: Path, batch: Batch, every: list[Parts]) -> No
 
 def test_two_processes_are_one_with_the_joined_batch(tmp_path: Path) -> None:
     batch = make_batch(10, n=6)
+    batch.also[3:, 2] = -1  # which the second process does not know of
     every = [Parts(), Parts(same_text="ignored"), Parts(multi_aspect=False), RELEASED, Parts(sigma=0.3)]
     context = multiprocessing.get_context("spawn")
     shipped = Batch(*(getattr(batch, f.name).detach() for f in dataclasses.fields(Batch)))
@@ -298,3 +303,21 @@ def test_two_processes_are_one_with_the_joined_batch(tmp_path: Path) -> None:
         for one, a, b in zip(vectors, grads0, grads1, strict=False):
             assert torch.allclose(one, torch.cat([a, b]) / 2, rtol=0, atol=1e-12)
         assert torch.allclose(scale, (grads0[-1] + grads1[-1]) / 2, rtol=0, atol=1e-12)
+
+
+def test_a_text_that_is_true_of_a_picture_is_no_negative_of_it() -> None:
+    batch, parts = make_batch(11, n=3), Parts(same_text="ignored", local=False)
+    batch.mask[:], batch.also[:] = True, -1
+    batch.ids[:] = torch.arange(batch.ids.numel()).reshape(batch.ids.shape)
+    turned = dataclasses.replace(batch, images=batch.images.detach().clone())
+    turned.images[0] = turned.images[0].flip(0)
+
+    def pull(of: Batch) -> Tensor:
+        return gradients(of.loss(parts).total, [batch.texts])[0][1, 4]
+
+    before = batch.loss(parts).total
+    assert not torch.allclose(pull(batch), pull(turned), atol=1e-6)
+    batch.also[0, 1] = turned.also[0, 1] = batch.ids[1, 4]
+    assert batch.loss(parts).total < before
+    # Picture 0 neither pulls nor pushes that text of picture 1 any more.
+    assert torch.allclose(pull(batch), pull(turned), atol=1e-12)

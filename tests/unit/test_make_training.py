@@ -25,6 +25,7 @@ from clarify.tools.concepts.prompts import prompts
 from clarify.tools.concepts.signs import signs_of
 from clarify.tools.weights import write_manifest
 from clarify.training.make import train as training
+from clarify.training.make.aspects import Aspects
 from clarify.training.make.calibrate import fit, truths
 from clarify.training.make.captions import Captioner, person
 from clarify.training.make.data import Known, colour_concepts, drawn, shape_concepts
@@ -117,9 +118,36 @@ def test_hidden_labels_are_told_by_nothing():
         for known, aspects in zip(KNOWN, batch, strict=True):
             if known.label in ("df", "vasc"):
                 assert aspects.diagnosis == ""
-                assert not [t for t in telling if any(t in text for text in aspects.texts())]
+                said = [*aspects.texts(), *aspects.also]
+                assert not [t for t in telling if any(t in text for text in said)]
             else:
                 assert aspects.diagnosis
+
+
+def test_all_that_is_true_of_a_picture_is_known_but_only_some_is_said():
+    captioner = Captioner()
+    concepts = dict.fromkeys(list(prompts().wordings)[:6], True) | {"red": False}
+    known = Known("mel", {"age": 47.0, "site": "back"}, concepts, 0.2)
+    (one,) = captioner.batch([known], random.Random(0))
+    assert not set(one.also) & set(one.texts())
+    signs = captioner.labels["mel"].signs
+    true = [*one.sub_captions, *one.also]
+    assert sum(any(sign in text for text in true) for sign in signs) == len(signs)
+    assert len(true) == len(signs) + 6 + 4  # concepts; name, place, person, size
+    drawn_one = Known("", {}, concepts, 0.2)
+    (other,) = captioner.batch([drawn_one], random.Random(0))
+    assert len(other.sub_captions) == 7 and not other.also
+
+
+def test_what_is_true_is_known_by_number():
+    aspects = [Aspects("a mole", also=("red areas",)), Aspects("a wart", sub_captions=("red areas",))]
+    numbers: dict[str, int] = {}
+    texts = training.Texts(
+        lambda new: torch.tensor([[numbers.setdefault(t, len(numbers) + 1)] for t in new], dtype=torch.long)
+    )
+    batch = texts.batch(aspects)
+    assert batch.also[0, 0] == batch.numbers[1, 3] != batch.numbers[0, 0] and batch.also[1, 0] == -1
+    assert batch.ids.shape == (4, 1) and batch.which.shape == batch.mask.shape == (2, 11)
 
 
 def test_within_a_batch_the_same_is_said_in_the_same_words():

@@ -20,12 +20,14 @@ class Aspects:
         diagnosis: The diagnosis on its path in the ontology, as a sentence.
         concepts: The visual concepts, as a sentence.
         sub_captions: At most 8 pieces of the raw caption or facts about it.
+        also: Further texts that are known to be true of the picture; no texts of its own.
     """
 
     caption: str
     diagnosis: str = ""
     concepts: str = ""
     sub_captions: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.sub_captions) > SUB_CAPTIONS:

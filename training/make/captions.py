@@ -18,7 +18,7 @@ from ...tools.concepts.prompts import prompts
 from .aspects import SUB_CAPTIONS, Aspects
 from .data import AREA, Known
 
-_SHOWN_FACTS = 3
+_SHOWN_FACTS, _LOOKS = 3, 2
 _TELLING = ("dermoscopic sign", "clinical sign")
 _DECADE = 10
 
@@ -85,17 +85,23 @@ class Captioner:
         patient = wording["patient"].format(person(known.patient)) if known.patient else ""
         head = wording["named"].format(name) if label else wording["unnamed"]
         shown = wording["shown"].format(" and ".join(there[:3])) if there else ""
-        subs = [site, patient, size, *(wording["shown"].format(concept) for concept in there[:2])]
+        looks = [wording["shown"].format(concept) for concept in there]
+        few = _LOOKS if label else SUB_CAPTIONS - 1
+        subs, also = [site, patient, size, *looks[:few]], looks[few:]
         if label:
-            signs = rng.sample(label.signs, min(_SHOWN_FACTS, len(label.signs)))
-            subs += [wording["bare"].format(name), *(wording["fact"].format(sign) for sign in signs)]
+            signs = [wording["fact"].format(sign) for sign in label.signs]
+            rng.shuffle(signs)
+            subs += [wording["bare"].format(name), *signs[:_SHOWN_FACTS]]
+            also += signs[_SHOWN_FACTS:]
+        subs = [text for text in subs if text]
         rng.shuffle(subs)
         path = ", ".join([*label.path, name]) if label else ""
         return Aspects(
             caption=". ".join(filter(None, (head, site, patient, shown))),
             diagnosis=wording["diagnosis"].format(path) if label else "",
             concepts=f"this skin photo shows {', '.join(there)}" if there else "",
-            sub_captions=tuple(text for text in subs if text)[:SUB_CAPTIONS],
+            sub_captions=tuple(subs[:SUB_CAPTIONS]),
+            also=(*subs[SUB_CAPTIONS:], *also),
         )
 
 

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_NOBODY = -1
+
 
 class Gathered(NamedTuple):
     """What the softmax runs over: the N pictures of all processes, in the order of their ranks.
@@ -24,6 +26,7 @@ class Gathered(NamedTuple):
         mask: Which texts there are, bool (N, C).
         text_ids: Equal numbers are equal texts, on all processes, long (N, C); None where nobody asks.
         offset: Row of this process's first picture.
+        also: Numbers of further texts that are true of the pictures, long (N, K); None where nobody asks.
     """
 
     images: Tensor
@@ -31,6 +34,7 @@ class Gathered(NamedTuple):
     mask: Tensor
     text_ids: Tensor | None = None
     offset: int = 0
+    also: Tensor | None = None
 
 
 class _AllGather(torch.autograd.Function):
@@ -67,7 +71,13 @@ def all_gather_with_gradient(tensor: Tensor) -> Tensor:
     return joined
 
 
-def gather(images: Tensor, texts: Tensor, mask: Tensor, text_ids: Tensor | None = None) -> Gathered:
+def gather(
+    images: Tensor,
+    texts: Tensor,
+    mask: Tensor,
+    text_ids: Tensor | None = None,
+    also: Tensor | None = None,
+) -> Gathered:
     """Gathers a batch for `make_loss`; every process has to have as many pictures as the others.
 
     The local vectors stay where they are: only their own process has rows for them, and they are no columns.
@@ -77,6 +87,7 @@ def gather(images: Tensor, texts: Tensor, mask: Tensor, text_ids: Tensor | None 
         texts: (B, C, D), with gradient.
         mask: Bool (B, C).
         text_ids: Long (B, C), numbers that mean the same in all processes, such as hashes.
+        also: Long (B, K), such numbers of further texts that are true; K may differ between processes.
     """
     offset = dist.get_rank() * len(images) if dist.is_initialized() else 0
     return Gathered(
@@ -85,4 +96,14 @@ def gather(images: Tensor, texts: Tensor, mask: Tensor, text_ids: Tensor | None 
         all_gather_with_gradient(mask),
         None if text_ids is None else all_gather_with_gradient(text_ids),
         offset,
+        None if also is None else all_gather_with_gradient(_as_wide(also)),
     )
+
+
+def _as_wide(also: Tensor) -> Tensor:
+    """Fills up to the width of the widest process, with what is no text's number (no tuple's hash is -1)."""
+    if not dist.is_initialized():
+        return also
+    width = torch.tensor(also.shape[1], device=also.device)
+    dist.all_reduce(width, dist.ReduceOp.MAX)
+    return torch.nn.functional.pad(also, (0, int(width) - also.shape[1]), value=_NOBODY)

@@ -36,8 +36,8 @@ class Parts:
         released_indexing: Takes weights, texts for the places and the texts to leave out from where the
             released code takes them, mostly from other pictures; with `masked="negative"` it is that code's
             loss.
-        same_text: Whether a text of another picture that the picture has, too, is its negative (published) or
-            left out of the denominator, in both directions.
+        same_text: Whether a text of another picture that the picture has, too, or that is known to be true of
+            it, is its negative (published) or left out of the denominator, in both directions.
         masked: Whether texts that a picture lacks are no columns or, as in the released code, negatives.
         local_length: Of the vectors that places sum up to: that of the sum (published) or 1.
         lambda_multi: Weight of the multi-aspect loss.
@@ -74,6 +74,7 @@ def make_loss(
     parts: Parts,
     text_ids: Tensor | None = None,
     gathered: Gathered | None = None,
+    also: Tensor | None = None,
 ) -> Losses:
     """L = lambda_multi L_MKCL + lambda_local L_SLRA (arXiv 2505.09372), in single precision or better.
 
@@ -86,11 +87,12 @@ def make_loss(
         parts: What is on.
         text_ids: Equal numbers are equal texts, long (B, C); needed for `same_text="ignored"`.
         gathered: The batches of all processes, from `gather`; this one alone when None.
+        also: Numbers of further texts that are true of the pictures, long (B, K); -1 fills up.
 
     Returns:
         The losses of this process, whose mean over the processes is that of the joined batch.
     """
-    seen = Gathered(images, texts, mask, text_ids) if gathered is None else gathered
+    seen = Gathered(images, texts, mask, text_ids, also=also) if gathered is None else gathered
     if not parts.multi_aspect:
         parts, texts, seen = replace(parts, local=False, weights=False), texts[:, : RAW + 1], _raw_only(seen)
     with torch.autocast(images.device.type, enabled=False):  # a scale of 100 leaves bfloat16 no digits
@@ -228,7 +230,8 @@ def _local_targets(mask: Tensor, parts: Parts) -> Tensor:
 def _no_column(seen: Gathered, pictures: slice, texts: slice, parts: Parts) -> Tensor:
     """Pairs of a picture and a text that no denominator has, bool (pictures, texts, C).
 
-    With `same_text="ignored"` these are the texts of other pictures that the picture has, too.
+    With `same_text="ignored"` these are the texts of other pictures that the picture has, too, or that are
+    true of it (`Gathered.also`): a caption says a few of the things that it could.
     """
     mask = seen.mask
     out = torch.zeros_like(mask[texts]) if parts.masked == "negative" else ~mask[texts]
@@ -240,6 +243,9 @@ def _no_column(seen: Gathered, pictures: slice, texts: slice, parts: Parts) -> T
     distinct, which = torch.unique(seen.text_ids, return_inverse=True)
     has = torch.zeros(len(mask), len(distinct) + 1, dtype=torch.bool, device=mask.device)
     has.scatter_(1, torch.where(mask, which, len(distinct)), True)  # the last column takes what is not there
+    if seen.also is not None:
+        place = torch.searchsorted(distinct, seen.also).clamp(max=len(distinct) - 1)
+        has.scatter_(1, torch.where(distinct[place] == seen.also, place, len(distinct)), True)
     has[:, -1] = False
     rows = torch.arange(len(mask), device=mask.device)
     other = rows[pictures, None] != rows[texts]

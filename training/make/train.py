@@ -19,7 +19,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,12 +49,30 @@ ROWS: dict[str, Parts] = {
     "published": Parts(),
     "released": Parts(released_indexing=True, masked="negative"),
 }
-"""The rows of the ablation. Up to `make`, each has one part more; equal texts are no negatives there, which
-made-up captions need: two moles on the back would push each other away."""
+"""The rows of the ablation. Up to `make`, each has one part more; texts that are true of a picture are no
+negatives of it there, which made-up captions need: two moles on the back would push each other away."""
 
 
 _TOKENIZED = 20_000
 """Most rows of a table that a new tokenizer is trained on."""
+
+
+class Batch(NamedTuple):
+    """The texts of B pictures.
+
+    Attributes:
+        ids: Token ids of the distinct texts, (m, context).
+        which: Which of them each text is, (B, 11).
+        mask: Which texts there are, (B, 11).
+        numbers: The texts as numbers, (B, 11).
+        also: Numbers of further texts that are true of each picture, (B, K); -1 where there are fewer.
+    """
+
+    ids: Tensor
+    which: Tensor
+    mask: Tensor
+    numbers: Tensor
+    also: Tensor
 
 
 class Texts:
@@ -67,6 +85,7 @@ class Texts:
     def __init__(self, tokenize: Callable[[list[str]], Tensor]) -> None:
         self._tokenize = tokenize
         self._kept: dict[str, Tensor] = {}
+        self._numbers: dict[str, int] = {}
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Ids of texts, (n, context)."""
@@ -75,18 +94,28 @@ class Texts:
             self._kept |= zip(new, self._tokenize(new), strict=True)
         return torch.stack([self._kept[text] for text in texts])
 
-    def batch(self, aspects: Sequence[Aspects]) -> tuple[Tensor, Tensor, Tensor]:
-        """The distinct texts' ids (m, context), which of them each text is (B, 11), and the mask (B, 11)."""
+    def batch(self, aspects: Sequence[Aspects]) -> Batch:
+        """The texts of a batch."""
         distinct: dict[str, int] = {}
-        which = [[distinct.setdefault(text, len(distinct)) for text in one.texts()] for one in aspects]
-        mask = torch.tensor([one.mask() for one in aspects])
-        return self.ids(list(distinct)), torch.tensor(which), mask
+        rows = [[distinct.setdefault(text, len(distinct)) for text in one.texts()] for one in aspects]
+        which, mask = torch.tensor(rows), torch.tensor([one.mask() for one in aspects])
+        ids = self.ids([*distinct, *(text for one in aspects for text in one.also)])[: len(distinct)]
+        numbers = torch.tensor([self._number(text) for text in distinct])
+        most = max(len(one.also) for one in aspects)
+        also = [[*map(self._number, one.also), *[-1] * (most - len(one.also))] for one in aspects]
+        return Batch(ids, which, mask, numbers[which], torch.tensor(also, dtype=torch.long))
+
+    def _number(self, text: str) -> int:
+        """A number that means the same text in every process."""
+        if text not in self._numbers:
+            self._numbers[text] = hash(tuple(self._kept[text].tolist()))
+        return self._numbers[text]
 
 
 def step_loss(
     model: nn.Module,
     pixels: Tensor,
-    batch: tuple[Tensor, Tensor, Tensor],
+    batch: Batch,
     parts: Parts,
     texts_used: int = TEXTS,
 ) -> Losses:
@@ -99,18 +128,16 @@ def step_loss(
         parts: What is on.
         texts_used: The first so many texts of each picture; 1 for the raw caption alone.
     """
-    ids, which, mask = (tensor.to(pixels.device) for tensor in batch)
-    which, mask = which[:, :texts_used], mask[:, :texts_used]
+    ids, which, mask, numbers, also = (tensor.to(pixels.device) for tensor in batch)
+    which, mask, numbers = (tensor[:, :texts_used] for tensor in (which, mask, numbers))
     used, which = torch.unique(which, return_inverse=True)
     with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
         images, patches = encode_patches(model, pixels)
         found = encode_texts(model, ids[used])
     texts = found.float()[which]
     scale = model.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
-    # Numbers that mean the same text in every process.
-    numbers = torch.tensor([hash(tuple(row)) for row in ids[used].tolist()], device=ids.device)[which]
-    seen = gather(images.float(), texts, mask, numbers) if dist.is_initialized() else None
-    return make_loss(images.float(), patches.float(), texts, mask, scale, parts, numbers, seen)
+    seen = gather(images.float(), texts, mask, numbers, also) if dist.is_initialized() else None
+    return make_loss(images.float(), patches.float(), texts, mask, scale, parts, numbers, seen, also)
 
 
 def rows_of_epoch(labels: np.ndarray, n: int, power: float, rng: np.random.Generator) -> np.ndarray:
@@ -150,11 +177,11 @@ def normalised(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def look(model: nn.Module, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
-    """A training batch: any rotation and flip, some zoom, little colour (colours are named in captions)."""
+    """A training batch: any rotation and flip, some zoom, nearly all colours, which captions name."""
     size = model.visual.image_size  # type: ignore[union-attr]
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
     images = random_affine(images, size, generator, zoom=(0.75, 0.3), shift=0.08)
-    return normalised(model, colour_jitter(images, generator, 0.6))
+    return normalised(model, colour_jitter(images, generator, 0.9))
 
 
 def joined(first: Pictures, second: Pictures) -> Pictures:
@@ -288,7 +315,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=45.0, help="end by this many minutes")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--power", type=float, default=0.5, help="1: classes as they are; 0: all alike")
+    parser.add_argument("--power", type=float, default=0.7, help="1: classes as they are; 0: all alike")
     parser.add_argument("--every", type=int, default=5, help="epochs between looks at val")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
