@@ -133,10 +133,12 @@ def test_all_that_is_true_of_a_picture_is_known_but_only_some_is_said():
     signs = captioner.labels["mel"].signs
     true = [*one.sub_captions, *one.also]
     assert sum(any(sign in text for text in true) for sign in signs) == len(signs)
-    assert len(true) == len(signs) + 6 + 4  # concepts; name, place, person, size
-    drawn_one = Known("", {}, concepts, 0.2)
-    (other,) = captioner.batch([drawn_one], random.Random(0))
-    assert len(other.sub_captions) == 7 and not other.also
+    unknown = len(prompts().wordings) - 7  # nobody said whether they are there
+    assert len(true) == len(signs) + 6 + 4 + unknown  # concepts; name, place, person, size
+    (other,) = captioner.batch([Known("", {}, concepts, 0.2)], random.Random(0))
+    assert len(other.sub_captions) == 7 and len(other.also) == unknown
+    reds = prompts().wordings["red"]  # of which it is known that it is not there
+    assert not [text for text in (*one.texts(), *one.also) if text.endswith(reds)]
 
 
 def test_what_is_true_is_known_by_number():

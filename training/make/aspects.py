@@ -20,7 +20,7 @@ class Aspects:
         diagnosis: The diagnosis on its path in the ontology, as a sentence.
         concepts: The visual concepts, as a sentence.
         sub_captions: At most 8 pieces of the raw caption or facts about it.
-        also: Further texts that are known to be true of the picture; no texts of its own.
+        also: Further texts that are or may be true of the picture; none of its own.
     """
 
     caption: str

@@ -87,7 +87,9 @@ class Captioner:
         shown = wording["shown"].format(" and ".join(there[:3])) if there else ""
         looks = [wording["shown"].format(concept) for concept in there]
         few = _LOOKS if label else SUB_CAPTIONS - 1
-        subs, also = [site, patient, size, *looks[:few]], looks[few:]
+        unknown = [said[concept] for concept in said if concept not in known.concepts]
+        subs = [site, patient, size, *looks[:few]]
+        also = looks[few:] + [wording["shown"].format(concept) for concept in unknown]
         if label:
             signs = [wording["fact"].format(sign) for sign in label.signs]
             rng.shuffle(signs)
