@@ -32,6 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from ..errors import BadInput
 from ..tools.concepts.concepts import Concepts
 from ..tools.concepts.encoder import DEFAULT, FILES, DualEncoder, Vectors
 from ..tools.concepts.prompts import Prompts
@@ -121,19 +122,28 @@ def captions_of(known: Sequence[Known]) -> list[str]:
     return [one.caption for one in Captioner().batch(known, random.Random(0))]
 
 
+def ranks_of(scores: Vectors, right: NDArray[Any]) -> NDArray[np.float64]:
+    """The place of a right answer in each row, the best 1; among equals it stands in the middle."""
+    ahead, equal = (scores > right[:, None]).sum(1), (scores == right[:, None]).sum(1)
+    return np.asarray(1 + ahead + (equal - 1) / 2)
+
+
 def retrieval(encoder: DualEncoder, images: Vectors, captions: Sequence[str]) -> Figures:
     """Recall at 10, 50, 100 and median rank both ways; equal captions are one class."""
     distinct = list(dict.fromkeys(captions))
-    own = np.array([distinct.index(caption) for caption in captions])
+    place = {caption: number for number, caption in enumerate(distinct)}
+    own = np.array([place[caption] for caption in captions])
     scores = images @ encoder.texts(distinct).T
-    right = scores[np.arange(len(own)), own]
-    to_text = 1 + (scores > right[:, None]).sum(1)
+    if not np.isfinite(scores).all():
+        raise BadInput("the encoder gives vectors that are no numbers", hint="Check its weights.")
+    to_text = ranks_of(scores, scores[np.arange(len(own)), own])
     best = np.full(len(distinct), -np.inf)
-    np.maximum.at(best, own, right)
-    to_picture = 1 + (scores.T > best[:, None]).sum(1)
+    np.maximum.at(best, own, scores[np.arange(len(own)), own])
+    to_picture = ranks_of(scores.T, best)
     found: Figures = {}
     for name, ranks in (("picture to text", to_text), ("text to picture", to_picture)):
         found |= {f"{name} R@{k}": share(ranks <= k) for k in _AT}
+        found[f"{name} mean rank"] = {"value": round(float(ranks.mean()), 1), "n": len(ranks)}
         found[f"{name} median rank"] = {"value": float(np.median(ranks)), "n": len(ranks)}
     return {**found, "distinct captions": {"value": len(distinct), "n": len(captions)}}
 
@@ -141,19 +151,27 @@ def retrieval(encoder: DualEncoder, images: Vectors, captions: Sequence[str]) ->
 def linear_probe(
     train: Vectors, train_labels: NDArray[np.int64], test: Vectors, labels: NDArray[np.int64]
 ) -> Figures:
-    """Logistic regression on a tenth of the labels, five draws."""
-    accuracies = []
+    """Logistic regression on a tenth of the labels, five draws; the interval is over draws and pictures."""
     counts = np.unique(train_labels, return_counts=True)[1]
     size = max(round(_TENTH * len(train)), len(counts))
     evenly = train_labels if counts.min() > 1 else None  # a class of one cannot be divided
+    right, areas = [], []
     for seed in range(5):
         x, _, y, _ = train_test_split(
             train, train_labels, train_size=size, stratify=evenly, random_state=seed
         )
         model = LogisticRegression(C=10, max_iter=2000).fit(x, y)
-        accuracies.append(float((model.predict(test) == labels).mean()))
-    spread = [round(min(accuracies), 4), round(max(accuracies), 4)]
-    return {"accuracy": {"value": round(float(np.mean(accuracies)), 4), "interval": spread, "n": len(labels)}}
+        right.append(model.predict(test) == labels)
+        if len(counts) == 2 and len(model.classes_) == 2:
+            areas.append(bootstrap(area_of_two, model.predict_proba(test), labels == model.classes_[1]))
+    rng, drawn_again = np.random.default_rng(0), []
+    for _ in range(500):
+        rows = rng.integers(len(labels), size=len(labels))
+        drawn_again.append(float(right[rng.integers(5)][rows].mean()))
+    low, high = np.quantile(drawn_again, (0.025, 0.975))
+    accuracy = {"value": round(float(np.mean(right)), 4), "interval": [round(low, 4), round(high, 4)]}
+    found: Figures = {"accuracy": {**accuracy, "n": len(labels)}}
+    return found | ({"AUC, first draw": areas[0]} if areas else {})
 
 
 def pointing(encoder: DualEncoder, side: Pictures, size: int = 64) -> Figures:

@@ -46,32 +46,35 @@ def encoded(encoder: DualEncoder, files: Sequence[Path]) -> Vectors:
     return np.concatenate([encoder.pictures([open_picture(file) for file in part]) for part in parts])
 
 
-def class_names(pictures: Sequence[Labelled], classes: Path | None) -> list[str]:
-    """Names by number.
+def class_names(pictures: Sequence[Labelled], classes: Path | None) -> dict[int, str]:
+    """Class -> name: all classes of the file, or those that the table has and names.
 
     Raises:
-        BadInput: There is a class without a name.
+        BadInput: There is a class without a name, or one with two.
     """
     if classes is not None:
-        names = dict(enumerate(classes.read_text(encoding="utf-8").split("\n")))
+        names = dict(enumerate(classes.read_text(encoding="utf-8-sig").rstrip().splitlines()))
     else:
-        names = {one.label: one.diagnosis for one in pictures}
-    wanted = range(1 + max((one.label for one in pictures), default=0))
-    if any(not names.get(number, "").strip() for number in wanted):
+        pairs = sorted({(one.label, one.diagnosis.strip()) for one in pictures if one.diagnosis.strip()})
+        names = dict(pairs)
+        if len(names) < len(pairs):
+            raise BadInput("a class of the table has two names", hint=f"They are {pairs[:6]}.")
+    if any(not names.get(one.label, "").strip() for one in pictures):
         raise BadInput(
             "the table does not say which class is which",
             hint="Name them in the column diag, or one a line in a file for --classes.",
         )
-    return [names[number].strip() for number in wanted]
+    return {number: name.strip() for number, name in names.items()}
 
 
-def zero_shot(concepts: Concepts, path: Path, classes: Path | None) -> Figures:
+def zero_shot(concepts: Concepts, path: Path, classes: Path | None, root: Path | None) -> Figures:
     """Classes by their names alone."""
-    pictures = read_zero_shot(path)
+    pictures = read_zero_shot(path, root)
     names = class_names(pictures, classes)
-    labels = np.array([one.label for one in pictures], np.int64)
+    order = {label: place for place, label in enumerate(names)}
+    labels = np.array([order[one.label] for one in pictures], np.int64)
     images = encoded(concepts.encoder, [one.filename for one in pictures])
-    probs = concepts.compare(images, {str(n): [name] for n, name in enumerate(names)}, {})
+    probs = concepts.compare(images, {str(label): [name] for label, name in names.items()}, {})
     found: Figures = {
         "accuracy": share(probs.argmax(1) == labels),
         "balanced accuracy": bootstrap(balanced_accuracy, probs, labels),
@@ -79,9 +82,9 @@ def zero_shot(concepts: Concepts, path: Path, classes: Path | None) -> Figures:
     return found | ({"AUC": bootstrap(area_of_two, probs, labels)} if len(names) == 2 else {})
 
 
-def probe(concepts: Concepts, path: Path) -> Figures:
+def probe(concepts: Concepts, path: Path, root: Path | None) -> Figures:
     """Logistic regression on a tenth of the train rows."""
-    pictures = read_linear_probe(path)
+    pictures = read_linear_probe(path, root)
 
     def side(split: str) -> tuple[Vectors, NDArray[np.int64]]:
         chosen = [one for one in pictures if one.split == split]
@@ -93,9 +96,9 @@ def probe(concepts: Concepts, path: Path) -> Figures:
     return linear_probe(*side("train"), *side("test"))
 
 
-def pairs(concepts: Concepts, path: Path) -> Figures:
+def pairs(concepts: Concepts, path: Path, root: Path | None) -> Figures:
     """Retrieval among all pairs of a table."""
-    found = read_retrieval(path)
+    found = read_retrieval(path, root=root)
     images = encoded(concepts.encoder, [one.filename for one in found])
     return retrieval(concepts.encoder, images, [one.caption for one in found])
 
@@ -111,11 +114,11 @@ def annotated(concepts: Concepts, folder: Path, synonyms: Path, fewest: int) -> 
 def figures(concepts: Concepts, args: argparse.Namespace) -> Iterator[tuple[str, Figures]]:
     """Every table that is asked for, by its name."""
     for path in args.zero_shot:
-        yield path.stem, zero_shot(concepts, path, args.classes)
+        yield path.stem, zero_shot(concepts, path, args.classes, args.pictures)
     for path in args.probe:
-        yield path.stem, probe(concepts, path)
+        yield path.stem, probe(concepts, path, args.pictures)
     for path in args.retrieval:
-        yield path.stem, pairs(concepts, path)
+        yield path.stem, pairs(concepts, path, args.pictures)
     for path in args.concepts:
         yield path.name, annotated(concepts, path, args.synonyms, args.fewest)
 
@@ -130,13 +133,18 @@ def main() -> None:
     source.add_argument("--hub", help="any model of open_clip, such as hf-hub:NAME or local-dir:FOLDER")
     for name in ("--zero-shot", "--probe", "--retrieval", "--concepts"):
         parser.add_argument(name, type=Path, nargs="+", default=[])
+    parser.add_argument("--pretrained", help="of an architecture in --hub: a tag of open_clip, or a file")
+    parser.add_argument("--pictures", type=Path, help="what the filenames of tables are relative to")
     parser.add_argument("--classes", type=Path, help="names of the classes, one a line")
     parser.add_argument("--synonyms", type=Path, help="JSON: concept -> its wordings")
     parser.add_argument("--fewest", type=int, default=20, help="pictures with and without a concept it needs")
     args = parser.parse_args()
     if args.concepts and not args.synonyms:
         parser.error("--concepts needs --synonyms")
-    encoder = DualEncoder.load(args.weights) if args.weights else DualEncoder.from_hub(args.hub)
+    if args.classes and len(args.zero_shot) != 1:
+        parser.error("--classes names the classes of one --zero-shot table")
+    hub = args.hub and DualEncoder.from_hub(args.hub, args.pretrained)
+    encoder = hub or DualEncoder.load(args.weights)
     for name, found in figures(Concepts(encoder), args):
         print("\n".join(lines({name: found})), flush=True)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+import multiprocessing
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+import torch.distributed as dist
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from PIL import Image
 
 from clarify.apps.cli import run
@@ -18,7 +25,11 @@ from clarify.errors import BadInput
 from clarify.tools.concepts.concepts import Concepts
 from clarify.tools.concepts.encoder import DualEncoder
 from clarify.training.make import prepare, train
+from clarify.training.make.decompose import RuleDecomposer
+from clarify.training.make.decompose_llm import LLMDecomposer
+from clarify.training.make.eval_tables import Labelled
 from clarify.training.make.model import begin_named
+from clarify.training.make.ontology import Ontology
 from clarify.training.make.sides import Tabled, open_picture
 from clarify.training.make.tables import read_training
 
@@ -115,6 +126,63 @@ def test_training_goes_on_from_a_folder_with_its_own_tokens(
     assert not np.allclose(before, after) and float((before * after).sum()) > 0.5
 
 
+def options(table: Path, folder: Path, *more: str) -> argparse.Namespace:
+    words = ["--table", str(table), "--checkpoints", str(folder), "--batch", "3", "--size", "64", "64"]
+    return train.arguments().parse_args([*words, "--threads", "1", "--epochs", "2", *more])
+
+
+def states_differ(one: Path, other: Path, *, but: str = " ") -> list[str]:
+    a, b = (torch.load(folder / "last.pt", weights_only=True)["model"] for folder in (one, other))
+    return [name for name in a if not torch.equal(a[name], b[name]) and but not in name]
+
+
+def test_a_stopped_training_ends_like_one_that_was_not_stopped(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.train(options(table, tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "print", lambda *_, **__: 1 / 0, raising=False)  # after the first checkpoint
+        with pytest.raises(ZeroDivisionError):
+            train.train(options(table, tmp_path / "halves"))
+    first = torch.load(tmp_path / "halves" / "last.pt", weights_only=True)
+    assert first["epoch"] == 1 and states_differ(tmp_path / "whole", tmp_path / "halves")
+    train.train(options(table, tmp_path / "halves"))
+    assert not states_differ(tmp_path / "whole", tmp_path / "halves")
+    before = (tmp_path / "halves" / "last.pt").read_bytes()
+    train.train(options(table, tmp_path / "halves"))  # there is nothing left to do
+    assert (tmp_path / "halves" / "last.pt").read_bytes() == before
+
+
+def test_a_checkpoint_of_other_texts_is_refused(table: Path, tmp_path: Path) -> None:
+    train.train(options(table, tmp_path, "--epochs", "1"))
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({**saved, "tokens": "others"}, tmp_path / "last.pt")
+    with pytest.raises(BadInput, match="other texts"):
+        train.train(options(table, tmp_path))
+
+
+def _one_of_two(rank: int, table: Path, folder: Path) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    # The clock leads the learning rate, and the clocks of the two differ.
+    towers = train.train(options(table, folder / "run", "--epochs", "50", "--minutes", "0.03"))
+    torch.save({"model": towers.model.state_dict()}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_end_with_the_same_weights(table: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    children = [context.Process(target=_one_of_two, args=(rank, table, tmp_path)) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0]
+    one, other = (torch.load(tmp_path / f"{rank}.pt")["model"] for rank in range(2))
+    apart = [name for name in one if not torch.equal(one[name], other[name])]
+    assert all("running_" in name for name in apart)  # what each saw of its own pictures
+
+
 def test_an_architecture_of_open_clip_is_trained_and_loads_by_name(table: Path, tmp_path: Path) -> None:
     config = {
         "embed_dim": 32,
@@ -126,7 +194,10 @@ def test_an_architecture_of_open_clip_is_trained_and_loads_by_name(table: Path, 
     out = trained(table, tmp_path, "--model", "tiny-vit")
     model = open_clip.create_model(f"local-dir:{out}")
     assert model.visual.image_size == (32, 32)
-    found = DualEncoder.from_hub(f"local-dir:{out}").pictures([Image.new("RGB", (40, 30))])
+    assert np.allclose(  # the folder is known by its manifest, without a tokenizer of its own
+        DualEncoder.load(out).texts(["a mole"]), DualEncoder.from_hub(f"local-dir:{out}").texts(["a mole"])
+    )
+    found = Concepts.open(str(out)).encoder.pictures([Image.new("RGB", (40, 30))])
     assert found.shape == (1, 32) and np.isfinite(found).all()
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
     name = "visual.conv1.weight"
@@ -140,6 +211,13 @@ def test_what_cannot_be_trained_on_is_said(table: Path, tmp_path: Path) -> None:
         trained(table, tmp_path, "--batch", "64")
     with pytest.raises(BadInput, match="no rows"):
         Tabled([], (8, 8))
+    rows = [replace(row, filename=Path("gone.png")) for row in read_training(table)]
+    with pytest.raises(BadInput, match="12 pictures of the table are missing"):
+        Tabled(rows, (8, 8))
+    with pytest.raises(BadInput, match="its activation is another"):
+        begin_named("ViT-B-16", "openai")
+    with pytest.raises(BadInput, match="cannot make"):
+        begin_named("ViT-B-16", "no-such-tag")
     (tmp_path / "a.png").write_bytes(b"no picture")
     for name in ("a.png", "gone.png"):
         with pytest.raises(BadInput, match=name):
@@ -217,6 +295,7 @@ def test_an_encoder_that_sees_colours_scores_better_than_one_that_does_not(
     wrong = [{**row, "label": 1 - int(str(row["label"])), "diag": ""} for row in classes]
     names = pictures / "names.txt"
     names.write_text("psoriasis\nmelanoma\n")
+    names.write_text("\ufeffpsoriasis\nmelanoma\nscabies\n", encoding="utf-8")  # a class that no picture has
     command = ["--zero-shot", str(write(pictures / "wrong.csv", wrong)), "--classes", str(names)]
     assert evaluated(Path("any"), *command, capsys=capsys)["wrong: accuracy"][0].startswith("0.000")
 
@@ -242,4 +321,29 @@ def test_an_encoder_is_named_by_a_setting(
 
 def test_classes_without_names_are_said() -> None:
     with pytest.raises(BadInput, match="which class is which"):
-        make_tables.class_names([], None)
+        make_tables.class_names([Labelled(Path("a"), 0)], None)
+    with pytest.raises(BadInput, match="two names"):
+        make_tables.class_names([Labelled(Path("a"), 0, "mole"), Labelled(Path("b"), 0, "wart")], None)
+    gap = [Labelled(Path("a"), 4, "mole"), Labelled(Path("b"), 1, "wart"), Labelled(Path("c"), 4)]
+    assert make_tables.class_names(gap, None) == {1: "wart", 4: "mole"}
+
+
+def test_a_table_written_elsewhere_finds_its_pictures(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "groups.json").write_text(json.dumps({"tumour": ["melanoma"]}))
+    write(tmp_path / "captions.csv", [{"filename": str(pictures / "0.png"), "caption": "A melanoma."}])
+    (tmp_path / "out").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr("sys.argv", ["prepare", "captions.csv", "out/train.csv", "--ontology", "groups.json"])
+        prepare.main()
+    (row,) = read_training(tmp_path / "out" / "train.csv")
+    assert row.filename.is_file() and row.aspects.diagnosis.endswith("tumour, melanoma")
+
+
+def test_an_answer_that_cannot_be_read_is_replaced_by_rules_and_counted() -> None:
+    ontology = Ontology.from_json({"tumour": ["melanoma"]})
+    answers = iter(["no JSON", '{"disease": "melanoma", "concepts": {}}'])
+    model = GenericFakeChatModel(messages=(AIMessage(answer) for answer in answers))
+    careful = prepare.Careful(LLMDecomposer(model, ontology), RuleDecomposer(ontology))
+    first, second = careful.decompose("A melanoma."), careful.decompose("A melanoma.")
+    assert first.diagnosis == second.diagnosis != "" and len(careful.unread) == 1

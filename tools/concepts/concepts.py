@@ -63,7 +63,9 @@ class Concepts:
         if not name:
             return cls.load()
         folder = Path(name)
-        return cls.load(folder) if (folder / CALIBRATION).is_file() else cls(DualEncoder.from_hub(name))
+        if not folder.is_dir():
+            return cls(DualEncoder.from_hub(name))
+        return cls.load(folder) if (folder / CALIBRATION).is_file() else cls(DualEncoder.load(folder))
 
     def margins(self, images: Vectors, said: Prompts | None = None) -> dict[str, NDArray[np.float64]]:
         """How much nearer pictures are to each concept than to the same words without one.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...errors import WeightsMissing
+from ...errors import BadInput, WeightsMissing
 from ..weights import verified
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FILES = ("open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json
 DEFAULT = Path(__file__).resolve().parents[2] / "weights" / "make"
 HINT = "Restore the folder from the release, or train it with clarify.training.make.train."
 _SCALE = 100.0
-_MOST_TEXTS = 10_000
+_MOST_TEXTS, _AT_ONCE = 10_000, 256
 Vectors = NDArray[np.float32]
 
 
@@ -51,7 +51,9 @@ class DualEncoder:
             WeightsMissing: A file is absent or changed.
         """
         folder = DEFAULT if folder is None else folder
-        sha256 = verified(folder, FILES, "dual encoder", HINT)
+        sha256 = verified(folder, FILES[:2], "dual encoder", HINT)
+        if "hf_tokenizer_name" in config_of(folder)["model_cfg"]["text_cfg"]:  # else it is open_clip's own
+            verified(folder, FILES[2:], "dual encoder", HINT)
         return cls(*_open(f"local-dir:{folder}"), sha256)
 
     @classmethod
@@ -68,16 +70,30 @@ class DualEncoder:
         try:
             return cls(*_open(name, weights))
         except (OSError, RuntimeError, ValueError) as error:
-            hint = "Name a model as open_clip does, such as hf-hub:ORGANISATION/NAME; it is fetched once."
+            hint = "Name hf-hub:ORGANISATION/NAME, local-dir:FOLDER, or an architecture and its weights."
             raise WeightsMissing(f"open_clip cannot load {name!r}: {error}", hint=hint) from error
 
     def pictures(self, images: Sequence[Image.Image]) -> Vectors:
         """Encodes RGB pictures of any size; returns unit vectors (n, d)."""
-        return self._encode(images)[0]
+        import torch
+
+        with self._lock, torch.inference_mode():
+            found = self._model.encode_image(self._prepared(images), normalize=True)
+        return np.asarray(found.float().numpy())
 
     def patches(self, images: Sequence[Image.Image]) -> Vectors:
-        """Encodes the places of pictures; returns unit vectors (n, rows, columns, d)."""
-        return self._encode(images)[1]
+        """Encodes the places of pictures; returns unit vectors (n, rows, columns, d).
+
+        Raises:
+            BadInput: The tower has no places that can be compared with texts.
+        """
+        import torch
+
+        with self._lock, torch.inference_mode():
+            places = encode_patches(self._model, self._prepared(images))[1]
+        rows = patch_rows(self._model, places.shape[1])
+        shaped = places.reshape(len(places), rows, -1, places.shape[-1])
+        return np.asarray(shaped.float().numpy())
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts, each once; returns unit vectors (n, d)."""
@@ -88,26 +104,24 @@ class DualEncoder:
                 self._texts.clear()
             new = [text for text in dict.fromkeys(texts) if text not in self._texts]
             if new:
+                starts = range(0, len(new), _AT_ONCE)
                 with torch.inference_mode():
-                    found = self._model.encode_text(self._tokenizer(new), normalize=True)
-                self._texts |= zip(new, found.float().numpy(), strict=True)
+                    for part in (new[start : start + _AT_ONCE] for start in starts):
+                        found = self._model.encode_text(self._tokenizer(part), normalize=True)
+                        self._texts |= zip(part, found.float().numpy(), strict=True)
             return np.stack([self._texts[text] for text in texts])
 
-    def _encode(self, images: Sequence[Image.Image]) -> tuple[Vectors, Vectors]:
+    def _prepared(self, images: Sequence[Image.Image]) -> Tensor:
         import torch
 
-        pixels = torch.stack([self._transform(image.convert("RGB")) for image in images])
-        with self._lock, torch.inference_mode():
-            whole, places = encode_patches(self._model, pixels)
-        rows = patch_rows(self._model, places.shape[1])
-        shaped = places.reshape(len(places), rows, -1, places.shape[-1])
-        return whole.float().numpy(), shaped.float().numpy()
+        return torch.stack([self._transform(image.convert("RGB")) for image in images])
 
 
 def _open(name: str, weights: str | None = None) -> tuple[Any, Any]:
     import open_clip
 
-    return open_clip.create_model(name, pretrained=weights), open_clip.get_tokenizer(name)
+    model = open_clip.create_model(name, pretrained=weights, require_pretrained=True)
+    return model, open_clip.get_tokenizer(name)
 
 
 def transform_of(model: Any) -> Callable[[Image.Image], Tensor]:
@@ -130,11 +144,14 @@ def encode_patches(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Encodes pictures and their places into the space of the texts (arXiv 2505.09372, section 2.1, step 3).
 
     Args:
-        model: Of open_clip, with a timm tower that ends in a map of features, or with its own ViT.
+        model: Of open_clip, with a timm tower or its own ViT.
         pixels: Prepared pictures, (n, 3, h, w).
 
     Returns:
         Unit vectors of the pictures (n, d) and of their places (n, places, d), row by row.
+
+    Raises:
+        BadInput: A tower of another kind, such as one that ends in a pool of its own.
     """
     from torch.nn import functional as F
 
@@ -142,8 +159,16 @@ def encode_patches(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     if hasattr(visual, "trunk"):
         features = visual.trunk.forward_features(pixels)
         whole = visual.head(visual.trunk.forward_head(features))
-        tokens = features.flatten(2).transpose(1, 2)
+        if features.ndim == 4:  # a map (n, channels, rows, columns); else tokens behind those of no place
+            tokens = features.flatten(2).transpose(1, 2)
+        else:
+            tokens = features[:, visual.trunk.num_prefix_tokens :]
         return F.normalize(whole, dim=-1), F.normalize(visual.head(tokens), dim=-1)
+    if not hasattr(visual, "conv1") or not hasattr(visual, "transformer") or visual.attn_pool is not None:
+        raise BadInput(
+            f"{type(visual).__name__} has no places that can be compared with texts.",
+            hint="Train and point with a ViT of open_clip or a timm tower.",
+        )
     found = visual.forward_intermediates(pixels, indices=1, normalize_intermediates=True, output_fmt="NLC")
     tokens = found["image_intermediates"][-1]
     if visual.proj is not None:

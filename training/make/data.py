@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,16 @@ def _measures(pixels: np.ndarray, masks: np.ndarray, file: Path | None) -> np.nd
         rows.append([*shape, *(name in found.colours for name in COLOURS)])
     measures = np.array(rows, np.float64)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, measures=measures)
+        _keep(file, measures=measures)
     return measures
+
+
+def _keep(file: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays in one go: another process sees all of them or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{os.getpid()}_{file.name}")
+    np.savez_compressed(unfinished, **arrays)
+    unfinished.replace(file)
 
 
 def drawn(n: int, seed: int, cache: Path | None = None) -> Pictures:
@@ -147,8 +155,7 @@ def drawn(n: int, seed: int, cache: Path | None = None) -> Pictures:
         )
         measures = _measures(pixels, masks, None)
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(file, pixels=pixels, masks=masks, measures=measures)
+            _keep(file, pixels=pixels, masks=masks, measures=measures)
     known = []
     for spec, (area, asymmetry, border, *_) in zip(specs, measures, strict=True):
         concepts = shape_concepts(area, asymmetry, border) | colour_concepts(list(spec.colours))

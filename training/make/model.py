@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def encode_texts(model: torch.nn.Module, ids: Tensor, short: int = 20) -> Tensor
 
     Args:
         model: Of open_clip.
-        ids: (n, context); 0 pads on the right.
+        ids: (n, context); the end mark has the highest number, whatever pads behind it.
         short: Texts of at most so many tokens are encoded apart from the longer ones.
 
     Returns:
@@ -94,7 +95,7 @@ def encode_texts(model: torch.nn.Module, ids: Tensor, short: int = 20) -> Tensor
     """
     if not isinstance(model, open_clip.CLIP) or model.text_pool_type != "argmax":
         return cast(Tensor, model.encode_text(ids, normalize=True))  # type: ignore[operator]
-    lengths = (ids != 0).sum(1)
+    lengths = ids.argmax(-1) + 1
     out: Tensor | None = None
     for rows in ((lengths <= short).nonzero()[:, 0], (lengths > short).nonzero()[:, 0]):
         if len(rows):
@@ -130,6 +131,12 @@ class Towers:
     config: dict[str, Any]
     tokenizer: PreTrainedTokenizerBase | None = None
 
+    def tokens(self) -> str:
+        """What tells one vocabulary from another; empty for open_clip's own."""
+        if self.tokenizer is None:
+            return ""
+        return hashlib.sha256(json.dumps(self.tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest()
+
     def export(self, folder: Path) -> None:
         """Writes a folder that `open_clip.create_model("local-dir:FOLDER")` loads, in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,16 +162,28 @@ def begin_named(name: str, pretrained: str | None = None) -> Towers:
         pretrained: Weights of the architecture: a tag that open_clip knows, or a file.
 
     Raises:
-        BadInput: open_clip knows no such architecture.
+        BadInput: open_clip knows no such architecture or weights, or these are of another activation.
     """
     config = open_clip.get_model_config(name)
-    if name.startswith(LOCAL):
-        config = config_of(Path(name.removeprefix(LOCAL)))["model_cfg"]
+    if name.startswith(LOCAL) and (folder := Path(name.removeprefix(LOCAL))).is_dir():
+        config = config_of(folder)["model_cfg"]
     if config is None:
         raise BadInput(
             f"open_clip knows no architecture {name!r}.", hint=f"Name one it lists, or {LOCAL}FOLDER."
         )
-    model, tokenize = open_clip.create_model(name, pretrained=pretrained), open_clip.get_tokenizer(name)
+    known = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+    if known and bool(known.get("quick_gelu")) != bool(config.get("quick_gelu")):
+        raise BadInput(
+            f"{pretrained} was not trained as {name}: its activation is another.",
+            hint=f"Name {name}-quickgelu." if known.get("quick_gelu") else "Name it without -quickgelu.",
+        )
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"open_clip cannot make {name}: {error}", hint="Check --model and --pretrained."
+        ) from error
+    tokenize = open_clip.get_tokenizer(name)
     return Towers(model, tokenize, config, getattr(tokenize, "tokenizer", None))
 
 
@@ -181,6 +200,7 @@ def ids_of(tokenizer: PreTrainedTokenizerBase, context: int) -> Callable[[list[s
 
 
 def _pixels_of(model: Any) -> dict[str, Any]:
-    """How pictures are prepared, as open_clip writes it: without the size, which the model's config has."""
+    """How pictures are prepared: as in training, squashed; the size stands in the model's config."""
     kept = {key: value for key, value in model.visual.preprocess_cfg.items() if key not in ("size", "mode")}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
+    return {**plain, "resize_mode": "squash"}

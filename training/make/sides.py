@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -64,7 +65,12 @@ class Tabled:
     def __init__(self, rows: Sequence[Row], size: tuple[int, int]) -> None:
         if not rows:
             raise BadInput("the table has no rows", hint="Give a table with pictures.")
-        self._rows, self._size = rows, size
+        if missing := [row.filename for row in rows if not row.filename.is_file()]:
+            raise BadInput(
+                f"{len(missing)} pictures of the table are missing, such as {missing[0]}",
+                hint="Say with --pictures what the table's filenames are relative to.",
+            )
+        self._rows, self._size = [replace(row, extra={}) for row in rows], size
         self.groups = np.zeros(len(rows), dtype=np.int64)
 
     def pixels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -124,8 +124,8 @@ def mask_order(path: Path) -> tuple[str, ...]:
 def write_training(path: Path, rows: Iterable[Row]) -> int:
     """Writes a training table, row by row; the file appears when it is whole.
 
-    Filenames below the folder of the table are written relative to it. The extra columns are those of the
-    first row.
+    Filenames below the folder of the table are written relative to it, others in full. The extra columns are
+    those of the first row.
 
     Returns:
         How many rows were written.
@@ -202,9 +202,9 @@ def _cells(row: Row, folder: Path) -> dict[str, str]:
     aspects = row.aspects
     subs = [text for text in aspects.sub_captions if text]
     padded = subs + [""] * (SUB_CAPTIONS - len(subs))
-    inside = row.filename.is_relative_to(folder)
+    file, base = row.filename.resolve(), folder.resolve()
     return {
-        "filename": (row.filename.relative_to(folder) if inside else row.filename).as_posix(),
+        "filename": (file.relative_to(base) if file.is_relative_to(base) else file).as_posix(),
         "truncated_caption": truncate(aspects.caption),
         **{_COLUMN[name]: getattr(aspects, name) for name in KNOWLEDGE},
         "sub_captions": str(len(subs)),

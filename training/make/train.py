@@ -2,18 +2,20 @@
 
     python -m clarify.training.make.train --data HAM10000 --minutes 45
     torchrun --nproc-per-node 2 -m clarify.training.make.train --data HAM10000 --minutes 45 --threads 1
-    torchrun --nproc-per-node 8 -m clarify.training.make.train --table train.csv --model ViT-B-16
+    torchrun --nproc-per-node 8 -m clarify.training.make.train --table train.csv --model ViT-B-16 --epochs 15
 
 Of HAM10000 only the train side of ``clean_split`` is learnt from; val is printed; the test side is for
 `clarify.bench.make`. ``--table`` trains on a training table of your own instead (`prepare`, `tables`), and
 ``--model`` begins with any model of open_clip. ``last.pt`` holds all that is needed to go on after a stop.
-With torchrun the batch is shared by several processes (`gather`), each with a GPU where there are any.
+With torchrun the batch is shared by several processes (`gather`), each with a GPU where there are any; their
+weights stay equal, statistics of batch norms are those of the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import time
@@ -37,7 +39,7 @@ from .captions import Captioner
 from .data import Pictures, drawn, ham
 from .gather import gather
 from .losses import Losses, Parts, make_loss
-from .model import Towers, begin_named, begin_small, encode_texts
+from .model import LOCAL, Towers, begin_named, begin_small, encode_texts
 from .sides import Made, Side, Tabled
 from .tables import mask_order, read_training
 
@@ -53,6 +55,8 @@ ROWS: dict[str, Parts] = {
 negatives of it there, which made-up captions need: two moles on the back would push each other away."""
 
 
+_MOST_KEPT = 200_000
+"""Most texts whose ids are kept."""
 _TOKENIZED = 20_000
 """Most rows of a table that a new tokenizer is trained on."""
 
@@ -89,6 +93,9 @@ class Texts:
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Ids of texts, (n, context)."""
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.clear()
+            self._numbers.clear()
         new = [text for text in dict.fromkeys(texts) if text not in self._kept]
         if new:
             self._kept |= zip(new, self._tokenize(new), strict=True)
@@ -135,14 +142,19 @@ def step_loss(
         images, patches = encode_patches(model, pixels)
         found = encode_texts(model, ids[used])
     texts = found.float()[which]
-    scale = model.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
+    scale = model.logit_scale.exp()  # type: ignore[operator]
     seen = gather(images.float(), texts, mask, numbers, also) if dist.is_initialized() else None
     return make_loss(images.float(), patches.float(), texts, mask, scale, parts, numbers, seen, also)
 
 
 def rows_of_epoch(labels: np.ndarray, n: int, power: float, rng: np.random.Generator) -> np.ndarray:
-    """Draws pictures so that a class of share s comes up in proportion to s to the power; 1: as they are."""
+    """Draws pictures so that a class of share s comes up in proportion to s to the power; 1: as they are.
+
+    Where all are of one class each comes up once.
+    """
     counts = np.unique(labels, return_counts=True)
+    if len(counts[0]) == 1:
+        return np.asarray(rng.permutation(len(labels))[:n])
     weight = dict(zip(counts[0], counts[1].astype(float) ** (power - 1), strict=True))
     odds = np.array([weight[label] for label in labels])
     return np.asarray(rng.choice(len(labels), n, p=odds / odds.sum()))
@@ -212,7 +224,11 @@ def towers_of(args: argparse.Namespace, side: Side) -> Towers:
 
 
 def train(args: argparse.Namespace) -> Towers:
-    """Runs or resumes the training that ``args`` describe; writes ``last.pt`` every epoch."""
+    """Runs or resumes the training that ``args`` describe; writes ``last.pt`` every epoch.
+
+    Raises:
+        BadInput: The pictures make no batch, or ``last.pt`` is of a training with other texts.
+    """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(args.seed)
@@ -224,49 +240,78 @@ def train(args: argparse.Namespace) -> Towers:
     steps = len(side.groups) // (args.batch * world)
     if not steps:
         raise BadInput(f"{len(side.groups)} pictures make no batch", hint="Give more, or a smaller --batch.")
-    last, epoch, spent = args.checkpoints / "last.pt", 0, 0.0
     args.checkpoints.mkdir(parents=True, exist_ok=True)
-    if last.exists():
-        saved = torch.load(last, weights_only=True, map_location=device)
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        epoch, spent = saved["epoch"], saved["spent"]
-    start, progress = time.monotonic() - spent, 0.0
+    last, tokens = args.checkpoints / "last.pt", towers.tokens()
+    epoch, spent = resumed(last, tokens, model, optimiser, device)
+    start = time.monotonic() - spent
+
+    def progress(done: float) -> float:
+        """Share of the epochs or of the minutes, whichever is greater; the same in all processes."""
+        share = torch.tensor(max(done / args.epochs, (time.monotonic() - start) / (60 * args.minutes)))
+        if dist.is_initialized():
+            dist.broadcast(share := share.to(device), 0)
+        return min(1.0, float(share))
+
     named = validation(args, model, texts) if args.data else None
-    while progress < 1 and epoch < args.epochs:
+    while (reached := progress(epoch)) < 1:
         model.train()
         chance = np.random.default_rng([args.seed, epoch])
         generator = torch.Generator().manual_seed(1000 * args.seed + world * epoch + rank)
         rows = rows_of_epoch(side.groups, steps * args.batch * world, args.power, chance)[rank::world]
         total = 0.0
         for number, picked in enumerate(rows.reshape(steps, args.batch)):
-            progress = max(
-                (epoch + number / steps) / args.epochs, (time.monotonic() - start) / (60 * args.minutes)
-            )
             for group in optimiser.param_groups:
-                group["lr"] = one_cycle(min(1.0, progress), args.lr)
+                group["lr"] = one_cycle(progress(epoch + number / steps), args.lr)
             # All processes say the same thing in the same words.
             wording = random.Random(f"{args.seed}/{epoch}/{number}")
             batch = texts.batch(side.aspects(picked, wording))
             pixels = look(model, side.pixels(picked), generator).to(device)
             used = TEXTS if parts.multi_aspect else 1
             loss = step_loss(model, pixels, batch, parts, used).total
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            average_gradients(model)
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
+            take_step(model, optimiser, loss)
             total += float(loss.detach())
-        epoch, spent = epoch + 1, time.monotonic() - start
+        epoch, reached = epoch + 1, progress(epoch + 1)
         if rank == 0:
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            spent = time.monotonic() - start
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "tokens": tokens}
             torch.save({**state, "epoch": epoch, "spent": spent}, last.with_suffix(".tmp"))
             last.with_suffix(".tmp").replace(last)
             line: dict[str, Any] = {"epoch": epoch, "loss": round(total / steps, 4), "seconds": round(spent)}
-            if named and (epoch % args.every == 0 or progress >= 1):
+            if named and (epoch % args.every == 0 or reached >= 1):
                 line["val"] = {key: round(value, 3) for key, value in named().items()}
             print(json.dumps(line), flush=True)
     return towers
+
+
+def resumed(
+    last: Path, tokens: str, model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
+) -> tuple[int, float]:
+    """Loads a checkpoint, if there is one; returns the epochs done and the seconds spent.
+
+    Raises:
+        BadInput: It was made with other tokens: the texts have changed.
+    """
+    if not last.exists():
+        return 0, 0.0
+    saved = torch.load(last, weights_only=True, map_location=device)
+    if saved["tokens"] != tokens:
+        raise BadInput(
+            f"{last} was made with other texts", hint="Name another folder with --checkpoints to begin anew."
+        )
+    model.load_state_dict(saved["model"])
+    optimiser.load_state_dict(saved["optimiser"])
+    return saved["epoch"], saved["spent"]
+
+
+def take_step(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of all processes; the scale stays at most 100 (as in CLIP)."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    average_gradients(model)
+    nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    optimiser.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(100))  # type: ignore[operator]
 
 
 def validation(args: argparse.Namespace, model: nn.Module, texts: Texts) -> Callable[[], dict[str, float]]:
@@ -312,9 +357,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--drawn", type=int, default=1500, help="drawn lesions")
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=45.0, help="end by this many minutes")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end by this many minutes")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=2e-3, help="about 1e-4 for a pretrained ViT")
     parser.add_argument("--power", type=float, default=0.7, help="1: classes as they are; 0: all alike")
     parser.add_argument("--every", type=int, default=5, help="epochs between looks at val")
     parser.add_argument("--seed", type=int, default=0)
@@ -324,7 +369,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Trains and exports."""
-    args = arguments().parse_args()
+    parser = arguments()
+    args = parser.parse_args()
+    if args.pretrained and (not args.model or args.model.startswith(LOCAL)):
+        parser.error("--pretrained needs an architecture in --model")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     towers = train(args)
