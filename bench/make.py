@@ -88,7 +88,7 @@ def by_name(
 def melanoma_or_nevus(concepts: Concepts, folder: Path) -> Figures:
     """Area under the curve of melanoma against nevus by the two names, on another archive."""
     pictures, truth = zip(*archive(folder), strict=True)
-    images = np.concatenate([concepts.encoder.pictures([picture]) for picture in pictures])
+    images = np.concatenate([concepts.encoder.pictures([picture], turned=True) for picture in pictures])
     names = names_of()
     two = concepts.compare(images, {"nv": names["nv"], "mel": names["mel"]}, {})
     labels = np.array([label == "mel" for label in truth], np.int64)

@@ -11,7 +11,7 @@ from PIL import Image
 from clarify.bench.make import linear_probe, ranks_of, retrieval
 from clarify.errors import BadInput, WeightsMissing
 from clarify.tools.concepts.encoder import DualEncoder, encode_patches
-from clarify.training.make.model import PIXELS, encode_texts
+from clarify.training.make.model import PIXELS, build, encode_texts
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,14 @@ def test_texts_that_end_in_the_first_token_are_whole() -> None:
         whole = model.encode_text(ids, normalize=True)
         for some in ([0, 1, 2], [0], [1]):
             assert torch.allclose(encode_texts(model, ids[some]), whole[some], atol=1e-6)
+
+
+def test_a_picture_that_is_turned_over_is_the_same_picture_when_all_turns_are_seen() -> None:
+    torch.manual_seed(0)
+    encoder = DualEncoder(build(), lambda texts: torch.ones(len(texts), 8, dtype=torch.long))
+    picture = Image.effect_noise((128, 96), 90).convert("RGB")
+    over = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    one, other = (encoder.pictures([view], turned=True) for view in (picture, over))
+    assert np.allclose(one, other, atol=1e-5) and np.allclose(np.linalg.norm(one, axis=1), 1, atol=1e-5)
+    plain, plain_over = (encoder.pictures([view]) for view in (picture, over))
+    assert not np.allclose(plain, plain_over, atol=1e-4)

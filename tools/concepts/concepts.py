@@ -94,7 +94,7 @@ class Concepts:
         the margin scaled and shifted so that it is a probability on pictures like those of the fit.
         """
         found = {}
-        for concept, margin in self.margins(self.encoder.pictures([image])).items():
+        for concept, margin in self.margins(self.encoder.pictures([image], turned=True)).items():
             slope, offset = self._fitted.get(concept, (1.0, 0.0))
             found[concept] = float(1 / (1 + math.exp(-max(-60.0, min(60.0, slope * margin[0] + offset)))))
         return found
@@ -119,7 +119,7 @@ class Concepts:
         signs: Mapping[str, Sequence[str]] | None = None,
     ) -> dict[str, float]:
         """Probabilities of diseases on one picture, as `compare` gives them; they sum to 1."""
-        found = self.compare(self.encoder.pictures([image]), diseases, signs or {})[0]
+        found = self.compare(self.encoder.pictures([image], turned=True), diseases, signs or {})[0]
         return dict(zip(diseases, map(float, found), strict=True))
 
     def _direction(self, names: Sequence[str], signs: Sequence[str]) -> Vectors:

@@ -26,9 +26,11 @@ DRAWN, SEED = 300, 3
 
 
 def vectors(encoder: DualEncoder, pixels: np.ndarray, size: int = 64) -> Vectors:
-    """Encodes pictures uint8 (n, h, w, 3) in batches; unit vectors (n, d)."""
+    """Encodes pictures uint8 (n, h, w, 3) in batches, as `Concepts` does; unit vectors (n, d)."""
     starts = range(0, len(pixels), size)
-    parts = [encoder.pictures([Image.fromarray(p) for p in pixels[i : i + size]]) for i in starts]
+    parts = [
+        encoder.pictures([Image.fromarray(p) for p in pixels[i : i + size]], turned=True) for i in starts
+    ]
     return np.concatenate(parts)
 
 
