@@ -44,13 +44,14 @@ def fit(concepts: Concepts, images: Vectors, known: Sequence[Known]) -> dict[str
     """Slope and offset of each concept's margin (Platt 1999), classes weighted alike.
 
     A score of 0.5 then parts pictures with and without a concept; how common it is in the fit says nothing
-    of how common it is elsewhere.
+    of how common it is elsewhere. A concept whose margin tells nothing, or the contrary, has 0.5 everywhere.
     """
     fitted = {}
     for concept, margins in concepts.margins(images).items():
         rows, there = truths(known, concept)
         model = LogisticRegression(class_weight="balanced").fit(margins[rows, None], there)
-        fitted[concept] = (max(0.0, float(model.coef_[0, 0])), float(model.intercept_[0]))
+        slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
+        fitted[concept] = (slope, offset) if slope > 0 else (0.0, 0.0)
     return fitted
 
 
