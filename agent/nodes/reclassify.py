@@ -48,7 +48,10 @@ def reclassify(state: State, env: Env) -> dict[str, Any]:
 
 
 def _compare(state: State, env: Env, update: dict[str, Any], finding: dict[str, Any]) -> None:
-    """Adds what the dual encoder says of a shortlist."""
+    """Adds what the dual encoder says of a shortlist: beside the probabilities, which it does not improve.
+
+    `bench.second_opinion` found no weight at which joining them helps, but that agreement says something.
+    """
     if ANNOTATE not in env.deps.experts.table:
         return
     names = env.deps.specialist().names

@@ -175,7 +175,7 @@ def test_concepts_between_the_tertiles_are_left_out():
 def test_scores_are_probabilities_and_the_fit_is_used(folder, picture):
     concepts = Concepts.load(folder)
     found = concepts.annotate(picture)
-    margin = concepts.margins(concepts.encoder.pictures([picture]))["red"][0]
+    margin = concepts.margins(concepts.encoder.pictures([picture], turned=True))["red"][0]
     assert set(found) == set(prompts().wordings) and all(0 <= s <= 1 for s in found.values())
     assert found["red"] == pytest.approx(1 / (1 + np.exp(-(0.5 * margin - 1.0))), abs=1e-6)
 
@@ -200,6 +200,8 @@ def test_the_fit_parts_pictures_by_a_concept(folder):
     rows, truth = truths(known, "red")
     said = slope * concepts.margins(images)["red"][rows] + offset > 0
     assert len(rows) == 40 and (said == truth).all()
+    unrelated = [Known("", {}, {name: i < 20 for name in prompts().wordings}, 0.2) for i in range(40)]
+    assert fit(concepts, images, unrelated)["red"] == (0.0, 0.0)  # is never spoken of
 
 
 def test_rare_classes_come_up_more_often_when_asked():

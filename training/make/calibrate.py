@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from ...tools.concepts.concepts import CALIBRATION, Concepts
 from ...tools.concepts.encoder import DEFAULT, FILES, DualEncoder, Vectors
@@ -23,6 +24,8 @@ from ...tools.weights import write_manifest
 from .data import Known, drawn, ham
 
 DRAWN, SEED = 300, 3
+LEARNT = 0.65
+"""Least area under the curve of a concept that counts as learnt."""
 
 
 def vectors(encoder: DualEncoder, pixels: np.ndarray, size: int = 64) -> Vectors:
@@ -44,14 +47,15 @@ def fit(concepts: Concepts, images: Vectors, known: Sequence[Known]) -> dict[str
     """Slope and offset of each concept's margin (Platt 1999), classes weighted alike.
 
     A score of 0.5 then parts pictures with and without a concept; how common it is in the fit says nothing
-    of how common it is elsewhere. A concept whose margin tells nothing, or the contrary, has 0.5 everywhere.
+    of how common it is elsewhere. A concept that was not learnt (`LEARNT`) has 0.5 everywhere, which is never
+    spoken of.
     """
     fitted = {}
     for concept, margins in concepts.margins(images).items():
         rows, there = truths(known, concept)
         model = LogisticRegression(class_weight="balanced").fit(margins[rows, None], there)
-        slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
-        fitted[concept] = (slope, offset) if slope > 0 else (0.0, 0.0)
+        learnt = roc_auc_score(there, margins[rows]) >= LEARNT
+        fitted[concept] = (float(model.coef_[0, 0]), float(model.intercept_[0])) if learnt else (0.0, 0.0)
     return fitted
 
 
