@@ -126,7 +126,10 @@ def _evidence(state: State, cited: set[str]) -> list[Evidence]:
                 found[fact_id] = fetch
     return [
         Evidence.model_validate(
-            {**row, **{k: found[row["fact_id"]][k] for k in ("query", "cypher", "parameters")}}
+            {
+                **row,
+                **{k: v for k, v in found[row["fact_id"]].items() if k in ("query", "cypher", "parameters")},
+            }
         )
         for row in state.get("evidence", [])
         if row["fact_id"] in cited or found[row["fact_id"]]["turn"] == state["work"]["turn"]
@@ -159,7 +162,7 @@ def _lack(state: State, statements: Sequence[Statement]) -> tuple[str, str]:
         s.kind == "finding" for s in statements
     )
     failed = {c["name"] for c in of_turn(state.get("tool_calls", []), work["turn"]) if c["status"] == "error"}
-    why = {d["rule"]: d["reason"] for d in of_turn(state.get("decisions", []), work["turn"])}
+    why = {d["rule"]: d.get("reason", "") for d in of_turn(state.get("decisions", []), work["turn"])}
     detail = why.get("tool_failed", why.get("graph_unavailable", "")).removeprefix("error: ")
     if facts:
         return "", ""

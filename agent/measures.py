@@ -60,5 +60,5 @@ def overlays(state: State) -> list[Overlay]:
     return [
         Overlay(tool=entry["query"], image=entry["image"], sha256=entry["picture"])
         for entry in of_turn(state.get("retrievals", []), state["work"]["turn"])
-        if entry["outcome"] == SEEN and entry["picture"]
+        if entry["outcome"] == SEEN and entry.get("picture")
     ]

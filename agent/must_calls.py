@@ -94,7 +94,7 @@ def known_facts(state: State) -> frozenset[tuple[str, str]]:
     """(query, CURIE) pairs the thread holds facts for; a differential counts for both diseases."""
     pairs = set()
     for row in state.get("evidence", []):
-        pairs.add((row["query"], row["subject_curie"]))
+        pairs.add((row["query"], row.get("subject_curie", "")))
         if row["query"] == "differential":
-            pairs.add((row["query"], row["object_curie"]))
+            pairs.add((row["query"], row.get("object_curie", "")))
     return frozenset(pairs)

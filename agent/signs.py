@@ -44,7 +44,7 @@ def settle(state: State, update: dict[str, Any]) -> None:
     found, taken, reason = search["diseases"], "consult", ""
     if found:
         facts = {row["fact_id"]: row for row in [*state.get("evidence", []), *update["evidence"]]}
-        curies = (facts[fact]["subject_curie"] for fact in search["fact_ids"])
+        curies = (facts[fact].get("subject_curie", "") for fact in search["fact_ids"])
         work |= {"subjects": list(dict.fromkeys(curies)), "topics": found}
         reason = f"{words}: fits {', then '.join(found)}"
     elif not work.get("subjects"):

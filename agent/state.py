@@ -129,14 +129,9 @@ def decision(
     reason: str = "",
 ) -> dict[str, Any]:
     """Makes an entry of `State.decisions`: a `Decision` with its turn."""
-    return {
-        "turn": work["turn"],
-        "rule": rule,
-        "taken": taken,
-        "value": value,
-        "threshold": threshold,
-        "reason": reason,
-    }
+    rest = {"value": value, "threshold": threshold, "reason": reason or None}
+    kept = {key: entry for key, entry in rest.items() if entry is not None}
+    return {"turn": work["turn"], "rule": rule, "taken": taken, **kept}
 
 
 def spent(work: Work, *names: str) -> dict[str, int]:

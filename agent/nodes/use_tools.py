@@ -154,7 +154,8 @@ def execute_also(state: State, env: Env, update: dict[str, Any], message: AIMess
         entry["widening"] = True
     for channel in ("findings", "evidence", "retrievals", "tool_calls", "decisions"):
         update[channel] += more[channel]
-    update["messages"] += [message, *more["messages"]]
+    if sees_results(env):  # for others the record is in the channels above; a checkpoint stays small
+        update["messages"] += [message, *more["messages"]]
     return more
 
 
@@ -193,7 +194,7 @@ def _remembered(state: State, env: Env, call: Mapping[str, Any]) -> ToolMessage 
             "rows": plain,
             "outcome": "rows",
         }
-        artifact |= {"cypher": fetched["cypher"], "parameters": fetched["parameters"]}
+        artifact |= {key: fetched[key] for key in ("cypher", "parameters") if key in fetched}
     if not content:
         return None
     return ToolMessage(
@@ -257,7 +258,7 @@ def _lift(
                 "name": call["name"],
                 "args": call["args"],
                 "status": status,
-                "ms": took.get(str(call["id"]), 0.0),
+                "ms": round(took.get(str(call["id"]), 0.0), 1),
             }
         )
         update["messages"].append(
@@ -280,10 +281,11 @@ def _joined(
 
 
 def _slim(row: Mapping[str, Any], turn: int, query: str) -> dict[str, Any]:
-    """A fact without the Cypher, which is kept once per retrieval."""
+    """A fact without the Cypher, which is kept once per retrieval, and without what is empty."""
     return {
         "turn": turn,
-        **{k: v for k, v in row.items() if k not in ("cypher", "parameters", "query")},
+        **{k: v for k, v in row.items() if v and k not in ("cypher", "parameters", "query")},
+        "source": {key: value for key, value in row["source"].items() if value},
         "query": query,
     }
 
@@ -291,10 +293,10 @@ def _slim(row: Mapping[str, Any], turn: int, query: str) -> dict[str, Any]:
 def _retrieval(artifact: Mapping[str, Any], turn: int) -> dict[str, Any]:
     rows = artifact["rows"]
     first = rows[0] if rows else {}
-    drawn = {key: artifact[key] for key in ("image", "picture", "signs") if key in artifact}
+    how = {key: artifact.get(key) or first.get(key) for key in ("cypher", "parameters")}
+    seen = {key: artifact.get(key) for key in ("image", "picture", "signs")}
     return {
-        "turn": turn, **drawn, **{key: artifact[key] for key in ("query", "diseases", "outcome")},
+        "turn": turn, **{key: artifact[key] for key in ("query", "diseases", "outcome")},
+        **{key: value for key, value in (how | seen).items() if value},
         "fact_ids": [row["fact_id"] for row in rows], "widening": False,
-        "cypher": artifact.get("cypher", first.get("cypher", "")),
-        "parameters": artifact.get("parameters", first.get("parameters", {})),
     }  # fmt: skip

@@ -37,7 +37,7 @@ from clarify.tools.registry import Seen
 
 Make = Callable[..., Session]
 ALL = (ZERO_SHOT, ANNOTATE, CONDITIONS)
-LIKE = "By names and signs alone, the lesion in img1 looks most like melanocytic nevus, then melanoma."
+LIKE = "By names and signs alone, img1 looks most like melanocytic nevus, then melanoma."
 SHOWS = "The lesion in img1 seems to show several colours, uneven."
 
 
@@ -90,7 +90,7 @@ def test_an_opinion_that_agrees_is_said_to(session: Make, pic: bytes) -> None:
 
     answer = unsure(session, pic, experts=with_encoder(Agrees))
     assert [entry.taken for entry in decided(answer, "zero_shot")] == ["agrees"]
-    assert "By names and signs alone, the lesion in img1 looks most like melanoma." in opinions(answer)
+    assert "By names and signs alone, img1 looks most like melanoma." in opinions(answer)
 
 
 def test_concepts_search_the_graph_among_what_is_open(session: Make, pic: bytes) -> None:
@@ -251,7 +251,7 @@ def test_another_generalist_may_compare_any_diseases_of_the_graph(session: Make,
     compared = [r for r in answer.tool_calls if r.name == ZERO_SHOT]
     assert [r.status for r in compared] == ["ok", "error"]
     assert opinions(answer) == [
-        "By names and signs alone, the lesion in img1 looks most like melanoma, then psoriasis."
+        "By names and signs alone, img1 looks most like melanoma, then psoriasis."
     ]
     assert "bleach" not in answer.answer
 
