@@ -250,9 +250,7 @@ def test_another_generalist_may_compare_any_diseases_of_the_graph(session: Make,
     answer = unsure(session, pic, policy=policy, expert=Expert(SURE), profile="hub:some")
     compared = [r for r in answer.tool_calls if r.name == ZERO_SHOT]
     assert [r.status for r in compared] == ["ok", "error"]
-    assert opinions(answer) == [
-        "By names and signs alone, img1 looks most like melanoma, then psoriasis."
-    ]
+    assert opinions(answer) == ["By names and signs alone, img1 looks most like melanoma, then psoriasis."]
     assert "bleach" not in answer.answer
 
 

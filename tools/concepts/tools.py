@@ -121,8 +121,7 @@ def zero_shot_tool(
         likely = [quoted(name) for name in ranked if found[name] >= LEAST_SHARE]
         seen = Seen(
             {"likeness": ", ".join(f"{quoted(name)} {100 * found[name]:.0f} %" for name in ranked)},
-            says="By names and signs alone, {image} looks most like "
-            f"{', then '.join(likely)}.",
+            says=f"By names and signs alone, {{image}} looks most like {', then '.join(likely)}.",
         )
         which = hashlib.sha256("\n".join(sorted(known)).encode()).hexdigest()[:6]
         rows = as_rows(_CARD, image, seen, model.sha256, key=which)
