@@ -124,13 +124,9 @@ def _evidence(state: State, cited: set[str]) -> list[Evidence]:
         for fact_id in fetch["fact_ids"]:
             if fact_id not in found or fetch["turn"] == state["work"]["turn"]:
                 found[fact_id] = fetch
+    how = ("query", "cypher", "parameters")
     return [
-        Evidence.model_validate(
-            {
-                **row,
-                **{k: v for k, v in found[row["fact_id"]].items() if k in ("query", "cypher", "parameters")},
-            }
-        )
+        Evidence.model_validate({**row, **{k: v for k, v in found[row["fact_id"]].items() if k in how}})
         for row in state.get("evidence", [])
         if row["fact_id"] in cited or found[row["fact_id"]]["turn"] == state["work"]["turn"]
     ]

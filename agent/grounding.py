@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..graph_schema.protocol import FactRow
+from ..tools.experts import MEASURED
 from .answer import Finding, Kind, Statement
 from .findings import Verdict, check_finding
 from .frames import check_rows, meaning
@@ -22,8 +23,6 @@ from .lexicon import Lexicon, english
 from .words import tokenise
 
 SPECIALIST = "specialist:"
-MEASURED = "measured"
-"""Support of a row that an expert saw: no fact of the graph."""
 _CITES = re.compile(r"\[([^\[\]]*)\]")
 _ID = re.compile(r"^[\w:.\-/]+$")
 _SENTENCE_END = re.compile(r"(?<=[a-z)%\]\d][.!?])((?:\s*\[[^\[\]]*\])*)\s+(?=[^\s\[\]a-z])|\n+")

@@ -36,11 +36,9 @@ def seen_rows(state: State, *, asked: bool = False) -> list[dict[str, object]]:
     inside = {image for image, finding in latest_findings(state).items() if finding["in_scope"]}
     entries: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in of_turn(state.get("retrievals", []), state["work"]["turn"]):
-        opinion = entry["query"] in OPINIONS
-        if entry["outcome"] == SEEN and not (asked and opinion) and (entry["image"] in inside or not opinion):
-            entries[entry["query"], entry["image"]] = (
-                entry  # the last look at a picture is the one that counts
-            )
+        told = entry["query"] not in OPINIONS or (not asked and entry["image"] in inside)
+        if entry["outcome"] == SEEN and told:  # the last look at a picture is the one that counts
+            entries[entry["query"], entry["image"]] = entry
     ids = dict.fromkeys(fact_id for entry in entries.values() for fact_id in entry["fact_ids"])
     rows = {row["fact_id"]: row for row in state.get("evidence", [])}
     return [rows[fact_id] for fact_id in ids]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,19 +84,15 @@ def check_home() -> Part:
 def check_specialist() -> Part:
     """The classifier's files have the recorded SHA-256."""
     from ..tools.specialist import DEFAULT, FILES, HINT
-    from ..tools.weights import verified
 
-    found = verified(DEFAULT, FILES, "specialist", HINT)
-    return Part("specialist", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
+    return _recorded("specialist", DEFAULT, FILES, HINT)
 
 
 def check_segmenter() -> Part:
     """The segmentation network's files have the recorded SHA-256."""
     from ..tools.segmenter import DEFAULT, FILES, HINT
-    from ..tools.weights import verified
 
-    found = verified(DEFAULT, FILES, "segmenter", HINT)
-    return Part("segmenter", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
+    return _recorded("segmenter", DEFAULT, FILES, HINT)
 
 
 def check_concepts() -> Part:
@@ -104,12 +100,18 @@ def check_concepts() -> Part:
     from ..settings import load_settings
     from ..tools.concepts.concepts import CALIBRATION
     from ..tools.concepts.encoder import DEFAULT, FILES, HINT
-    from ..tools.weights import verified
 
     if chosen := load_settings().encoder:
         return Part("dual encoder", True, f"{chosen}, which is loaded when it is first needed")
-    found = verified(DEFAULT, (*FILES, CALIBRATION), "dual encoder", HINT)
-    return Part("dual encoder", True, f"{_megabytes(DEFAULT)}, sha256 {found}")
+    return _recorded("dual encoder", DEFAULT, (*FILES, CALIBRATION), HINT)
+
+
+def _recorded(name: str, folder: Path, files: Sequence[str], hint: str) -> Part:
+    """Shipped weights whose files have the recorded SHA-256."""
+    from ..tools.weights import verified
+
+    sha256 = verified(folder, files, name, hint)
+    return Part(name, True, f"{_megabytes(folder)}, sha256 {sha256}")
 
 
 def check_generalist() -> Part:

@@ -140,10 +140,9 @@ def zero_shot(
 
 
 def _load_concepts() -> Concepts:
-    from ..settings import load_settings
-    from ..tools.concepts.concepts import Concepts
+    from ..tools.concepts.tools import load_chosen
 
-    return Concepts.open(load_settings().encoder)
+    return load_chosen()
 
 
 def spread_labels(arguments: Sequence[str]) -> list[str]:

@@ -97,13 +97,17 @@ def helped(side: Looks, one: Floats, both: Floats, threshold: float) -> str:
     labels = side.side.labels
     unsure = one.max(1) < threshold
     before, after = (p.argmax(1)[unsure] == labels[unsure] for p in (one, both))
+    return f"unsure at first {len(before)}: {paired(before, after, 'after a second look')}"
+
+
+def paired(before: NDArray[np.bool_], after: NDArray[np.bool_], what: str) -> str:
+    """Right before and after, and the paired difference with its 95 % interval (McNemar)."""
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     change = (gained - lost) / max(1, len(before))
     half = 1.96 * np.sqrt(gained + lost) / max(1, len(before))
     return (
-        f"unsure at first {len(before)}: right {100 * before.mean():.1f} %, after a second look "
-        f"{100 * after.mean():.1f} %, change {100 * change:+.1f} [{100 * (change - half):+.1f}, "
-        f"{100 * (change + half):+.1f}] (gained {gained}, lost {lost})"
+        f"right {100 * before.mean():.1f} %, {what} {100 * after.mean():.1f} %, change {100 * change:+.1f} "
+        f"[{100 * (change - half):+.1f}, {100 * (change + half):+.1f}] (gained {gained}, lost {lost})"
     )
 
 

@@ -136,9 +136,10 @@ def retrieval(encoder: DualEncoder, images: Vectors, captions: Sequence[str]) ->
     scores = images @ encoder.texts(distinct).T
     if not np.isfinite(scores).all():
         raise BadInput("the encoder gives vectors that are no numbers", hint="Check its weights.")
-    to_text = ranks_of(scores, scores[np.arange(len(own)), own])
+    right = scores[np.arange(len(own)), own]
+    to_text = ranks_of(scores, right)
     best = np.full(len(distinct), -np.inf)
-    np.maximum.at(best, own, scores[np.arange(len(own)), own])
+    np.maximum.at(best, own, right)
     to_picture = ranks_of(scores.T, best)
     found: Figures = {}
     for name, ranks in (("picture to text", to_text), ("text to picture", to_picture)):
@@ -155,23 +156,24 @@ def linear_probe(
     counts = np.unique(train_labels, return_counts=True)[1]
     size = max(round(_TENTH * len(train)), len(counts))
     evenly = train_labels if counts.min() > 1 else None  # a class of one cannot be divided
-    right, areas = [], []
+    right: list[NDArray[np.bool_]] = []
+    area: Figures = {}
     for seed in range(5):
         x, _, y, _ = train_test_split(
             train, train_labels, train_size=size, stratify=evenly, random_state=seed
         )
         model = LogisticRegression(C=10, max_iter=2000).fit(x, y)
         right.append(model.predict(test) == labels)
-        if len(counts) == 2 and len(model.classes_) == 2:
-            areas.append(bootstrap(area_of_two, model.predict_proba(test), labels == model.classes_[1]))
+        if seed == 0 and len(counts) == len(model.classes_) == 2:
+            two = model.predict_proba(test)
+            area = {"AUC, first draw": bootstrap(area_of_two, two, labels == model.classes_[1])}
     rng, drawn_again = np.random.default_rng(0), []
     for _ in range(500):
         rows = rng.integers(len(labels), size=len(labels))
         drawn_again.append(float(right[rng.integers(5)][rows].mean()))
     low, high = np.quantile(drawn_again, (0.025, 0.975))
     accuracy = {"value": round(float(np.mean(right)), 4), "interval": [round(low, 4), round(high, 4)]}
-    found: Figures = {"accuracy": {**accuracy, "n": len(labels)}}
-    return found | ({"AUC, first draw": areas[0]} if areas else {})
+    return {"accuracy": {**accuracy, "n": len(labels)}, **area}
 
 
 def pointing(encoder: DualEncoder, side: Pictures, size: int = 64) -> Figures:
@@ -250,13 +252,9 @@ def write_card(folder: Path, found: Mapping[str, Figures], command: str) -> None
     """Writes the model card of a folder of weights."""
     with safe_open(folder / FILES[0], "numpy") as weights:
         numbers = sum(int(np.prod(weights.get_slice(key).get_shape())) for key in weights.keys())  # noqa: SIM118
-    text = CARD.read_text(encoding="utf-8")
-    for slot, value in (
-        ("parameters", f"{numbers:,}"),
-        ("table", "\n".join(lines(found))),
-        ("command", command),
-    ):
-        text = text.replace(f"{{{slot}}}", value)
+    text = CARD.read_text(encoding="utf-8").format(
+        parameters=f"{numbers:,}", table="\n".join(lines(found)), command=command
+    )
     (folder / CARD_NAME).write_text(text, encoding="utf-8")
 
 

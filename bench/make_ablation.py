@@ -41,14 +41,8 @@ def run(row: str, seed: int, args: argparse.Namespace) -> Path:
     if not (folder / "weights" / "manifest.json").exists():
         command = [sys.executable, "-m", "clarify.training.make.train", "--data", str(args.data)]
         command += ["--parts", row, "--seed", str(seed), "--minutes", str(args.minutes), "--every", "1000"]
-        command += [
-            "--checkpoints",
-            str(folder),
-            "--out",
-            str(folder / "weights"),
-            "--threads",
-            str(args.threads),
-        ]
+        command += ["--checkpoints", str(folder), "--out", str(folder / "weights")]
+        command += ["--threads", str(args.threads)]
         subprocess.run([*command, "--cache", str(args.cache)], check=True)
     return folder / "weights"
 

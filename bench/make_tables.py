@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from ..errors import BadInput
 from ..tools.concepts.concepts import Concepts
 from ..tools.concepts.encoder import DualEncoder, Vectors
-from ..tools.concepts.prompts import with_wordings
+from ..tools.concepts.prompts import prompts
 from ..training.make.data import Known
 from ..training.make.eval_tables import (
     Labelled,
@@ -108,7 +109,7 @@ def annotated(concepts: Concepts, folder: Path, synonyms: Path, fewest: int) -> 
     found = read_concepts(folder, synonyms)
     known = [Known("", {}, dict(zip(found.concepts, row, strict=True)), 0.0) for row in found.present]
     images = encoded(concepts.encoder, found.filenames)
-    return concept_areas(concepts, images, known, with_wordings(found.synonyms), fewest)
+    return concept_areas(concepts, images, known, replace(prompts(), wordings=dict(found.synonyms)), fewest)
 
 
 def figures(concepts: Concepts, args: argparse.Namespace) -> Iterator[tuple[str, Figures]]:

@@ -29,6 +29,7 @@ from ..tools.knowledge import Knowledge
 from ..tools.specialist import DEFAULT
 from ..training.make.calibrate import vectors
 from ..training.specialist.metrics import share
+from .gate import paired
 from .looks import Floats, Looks, looks
 
 WEIGHTS = np.round(np.arange(0.0, 2.05, 0.1), 1)
@@ -86,18 +87,6 @@ def left_open(side: Looks, concepts: Concepts, knowledge: Knowledge, threshold: 
     return Open(kept, shares / shares.sum(1, keepdims=True), side.side.labels[rows])
 
 
-def change(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> str:
-    """Right before and after, and the paired difference with its interval."""
-    gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
-    if gained + lost == 0:
-        return f"right {100 * before.mean():.1f} %, and nothing changes with it"
-    middle, half = (gained - lost) / n, 1.96 * np.sqrt(gained + lost) / n
-    return (
-        f"right {100 * before.mean():.1f} %, with it {100 * after.mean():.1f} %, change {100 * middle:+.1f} "
-        f"[{100 * (middle - half):+.1f}, {100 * (middle + half):+.1f}] (gained {gained}, lost {lost})"
-    )
-
-
 def agreement(cases: Open) -> str:
     """How often the specialist is right where the encoder agrees and where it differs."""
     said, other = cases.specialist.argmax(1), cases.encoder.argmax(1)
@@ -131,7 +120,7 @@ def main() -> None:
         best = max(WEIGHTS, key=cases.likelihood) if best is None else best
         before, after = (cases.together(w).argmax(1) == cases.labels for w in (0.0, best))
         print(f"{split}: {len(cases.labels)} left open, weight {best} (best on validation)")
-        print(f"  {change(before, after)}")
+        print(f"  {paired(before, after, 'with it')}")
         print(f"  log-likelihood {cases.likelihood(0.0):.3f}, with it {cases.likelihood(best):.3f}")
         print(f"  {agreement(cases)}")
 

@@ -17,6 +17,8 @@ from .registry import REGISTRY, Expert, Seen, ToolCard
 from .render import render_rows
 
 T = TypeVar("T")
+MEASURED = "measured"
+"""Support of a row that an expert saw: no fact of the graph."""
 SEEN = "seen"
 """Outcome of a retrieval that is an expert's, and not the knowledge graph's."""
 
@@ -159,7 +161,7 @@ def as_rows(card: ToolCard, image: str, seen: Seen, weights: str, key: str = "")
             subject=image,
             predicate=what,
             object=value,
-            support="measured",
+            support=MEASURED,
             query=card.name,
         )
         for what, value in seen.values.items()

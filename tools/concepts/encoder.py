@@ -79,8 +79,7 @@ class DualEncoder:
 
         Args:
             images: The pictures.
-            turned: Also flips them both ways and takes the mean: dermoscopy has no up. On validation 75.2 %
-                against 74.4 % are named rightly so.
+            turned: Also flips them both ways and takes the mean: dermoscopy has no up.
 
         Returns:
             Unit vectors, (n, d).

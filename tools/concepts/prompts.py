@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -42,8 +42,3 @@ def prompts() -> Prompts:
         tuple(found["classes"]), tuple(found["concepts"]), tuple(found["plain"]),
         {concept: tuple(wordings) for concept, wordings in found["concept"].items()},
     )  # fmt: skip
-
-
-def with_wordings(wordings: Mapping[str, tuple[str, ...]]) -> Prompts:
-    """The templates with other concepts: concept -> its wordings."""
-    return replace(prompts(), wordings=dict(wordings))

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from ..knowledge import Knowledge
 
 _MOST = 20
-_TELLING = ("dermoscopic sign", "clinical sign")
+TELLING = ("dermoscopic sign", "clinical sign")
+"""Predicates of facts that say what can be seen."""
 
 
 def signs_of(knowledge: Knowledge, diseases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -35,5 +36,5 @@ def signs_of(knowledge: Knowledge, diseases: Mapping[str, Sequence[str]]) -> dic
         for key in keys:
             with suppress(UnknownDisease):
                 rows += knowledge.run("signs", [key], _MOST)
-        found[name] = [row.object for row in rows if row.predicate in _TELLING]
+        found[name] = [row.object for row in rows if row.predicate in TELLING]
     return found

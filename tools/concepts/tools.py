@@ -36,7 +36,12 @@ _NO_SIGNS = frozenset({"hair", "symmetry"})
 """Concepts that speak of no disease of one lesion: hair lies over any, the graph's symmetry is a rash's."""
 
 
-def _load() -> Concepts:
+def load_chosen() -> Concepts:
+    """Opens the dual encoder that the settings name.
+
+    Raises:
+        WeightsMissing: It is not there.
+    """
     from ...settings import load_settings
     from .concepts import Concepts
 
@@ -52,7 +57,7 @@ def _load() -> Concepts:
         limits="structures such as a pigment network were learnt and tested on drawn lesions only.",
         measured=lambda: figures("make", "AUROC {concepts_drawn:.2f} drawn, {concepts_ham:.2f} HAM10000"),
     ),
-    load=_load,
+    load=load_chosen,
 )
 def annotate_concepts(concepts: Concepts, image: Image.Image) -> Seen:
     """Scores every concept and says those that are likely there, the likeliest first; of opposites one."""
@@ -99,7 +104,7 @@ def zero_shot_tool(
         pictures: Pictures the model may name, each with its hash.
 
     Returns:
-        A tool whose artifact is that of an expert's (`experts.picture_tool`).
+        A tool whose artifact is that of an expert's (`experts.picture_tool`), without a picture and signs.
     """
     kind: Any = Literal[tuple(pictures)] if pictures else str
     name = Annotated[str, Field(max_length=80)]
@@ -127,7 +132,7 @@ def zero_shot_tool(
         rows = as_rows(_CARD, image, seen, model.sha256, key=which)
         artifact = {
             "query": ZERO_SHOT, "diseases": ranked, "outcome": SEEN, "image": image,
-            "rows": [row.model_dump(mode="json") for row in rows], "picture": "", "signs": [],
+            "rows": [row.model_dump(mode="json") for row in rows],
         }  # fmt: skip
         return render_rows(rows), artifact
 

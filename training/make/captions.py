@@ -15,11 +15,11 @@ from typing import Any
 
 from ...graph_schema.loading import load_facts
 from ...tools.concepts.prompts import prompts
+from ...tools.concepts.signs import TELLING
 from .aspects import SUB_CAPTIONS, Aspects
 from .data import AREA, Known
 
 _SHOWN_FACTS, _LOOKS = 3, 2
-_TELLING = ("dermoscopic sign", "clinical sign")
 _DECADE = 10
 
 
@@ -36,7 +36,7 @@ def load_labels() -> tuple[dict[str, Label], dict[str, tuple[str, ...]]]:
     """Reads `captions.toml` and the signs of the shipped facts; returns labels and templates."""
     found = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
     signs = {
-        disease.disease.slug: [fact.object for fact in disease.facts if fact.predicate in _TELLING]
+        disease.disease.slug: [fact.object for fact in disease.facts if fact.predicate in TELLING]
         for disease in load_facts().diseases
     }
     labels = {

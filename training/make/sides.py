@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ...agent.images import decode
 from ...errors import BadInput
 from .aspects import Aspects
 from .captions import Captioner
@@ -99,9 +100,7 @@ def open_picture(path: Path, size: tuple[int, int] | None = None) -> Image.Image
         BadInput: It is missing or no picture.
     """
     try:
-        with Image.open(path) as file:
-            upright: Image.Image = ImageOps.exif_transpose(file)
-            picture = upright.convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+        picture = decode(path.read_bytes())
+    except (OSError, BadInput) as error:
         raise BadInput(f"{path} cannot be read: {error}", hint="Check the table's paths.") from error
     return picture if size is None else picture.resize(size[::-1], Image.Resampling.BILINEAR)

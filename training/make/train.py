@@ -253,7 +253,7 @@ def train(args: argparse.Namespace) -> Towers:
         return min(1.0, float(share))
 
     named = validation(args, model, texts) if args.data else None
-    while (reached := progress(epoch)) < 1:
+    while progress(epoch) < 1:
         model.train()
         chance = np.random.default_rng([args.seed, epoch])
         generator = torch.Generator().manual_seed(1000 * args.seed + world * epoch + rank)
