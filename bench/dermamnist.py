@@ -23,17 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..training.device import best_device
 from ..training.specialist.data import LABELS, Split, load_split
 from ..training.specialist.lessons import Pupil, targets
 from ..training.specialist.metrics import macro_auc
-from ..training.specialist.train import (
-    build,
-    normalise,
-    one_cycle,
-    parameter_groups,
-    train_step,
-    update_ema,
-)
+from ..training.specialist.networks import build, normalise
+from ..training.specialist.train import one_cycle, parameter_groups, step_loss, take_step, update_ema
 from .intervals import share
 
 PUBLISHED = {
@@ -71,19 +66,22 @@ def load(data: Path, split: str, part: str, full: bool) -> Split:
 def learn(side: Split, size: tuple[int, int], args: argparse.Namespace, seed: int) -> nn.Module:
     """The network after one cycle, its weights averaged."""
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    model = build().to(memory_format=torch.channels_last)
+    generator, device = torch.Generator().manual_seed(seed), best_device()
+    model = build().to(device, memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False).eval()
-    wanted = targets(side, np.zeros(side.images.shape[:3], bool), 0.05)
-    pupil = Pupil(model, max(1, wanted.site.shape[1])).train()
-    optimiser = torch.optim.AdamW(parameter_groups(pupil, 0.05), lr=args.lr, betas=(0.9, 0.99))
+    pixels = torch.from_numpy(side.images).to(device)
+    wanted = targets(side, np.zeros(side.images.shape[:3], bool), 0.05).to(device)
+    pupil = Pupil(model, max(1, wanted.site.shape[1])).to(device).train()
+    optimiser = torch.optim.AdamW(parameter_groups(pupil, 0.05), lr=args.lr, betas=(0.9, 0.99), fused=True)
     steps, step = len(side.labels) // args.batch, 0
     for _ in range(args.epochs):
-        order = torch.randperm(len(side.labels), generator=generator).numpy()[: steps * args.batch]
-        for rows in order.reshape(steps, args.batch):
+        order = torch.randperm(len(side.labels), generator=generator)[: steps * args.batch].to(device)
+        for rows in order.split(args.batch):
             for group in optimiser.param_groups:
                 group["lr"] = one_cycle(step / (steps * args.epochs), args.lr)
-            train_step(pupil, optimiser, side.images[rows], wanted.rows(rows), size, args, generator)
+            take_step(
+                pupil, optimiser, step_loss(pupil, pixels[rows], wanted.rows(rows), size, args, generator)
+            )
             step += 1
             update_ema(ema, model, min(0.997, (1 + step) / (10 + step)))
     return ema
@@ -92,14 +90,15 @@ def learn(side: Split, size: tuple[int, int], args: argparse.Namespace, seed: in
 @torch.no_grad()
 def shares(model: nn.Module, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float64]:
     """Probabilities from the mean logits of four mirror images, (n, classes)."""
+    device = next(model.parameters()).device
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-    images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+    images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False).to(device)
     out: list[Tensor] = []
     for part in images.split(128):
         turned = (part, part.flip(2), part.flip(3), part.flip(2, 3))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             out.append(torch.stack([model(normalise(p)).float() for p in turned]).mean(0))
-    return np.asarray(torch.cat(out).softmax(1).double().numpy())
+    return np.asarray(torch.cat(out).softmax(1).double().cpu().numpy())
 
 
 def main() -> None:
@@ -115,7 +114,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     args = parser.parse_args()
-    args.mixup, args.mask, args.patient = 0.1, 0.0, 0.0
+    args.mixup, args.colour, args.mask, args.patient = 0.1, 1.0, 0.0, 0.0
     size = (120, 160) if args.full else (64, 64)
     train, test = (load(args.data, args.split, part, args.full) for part in ("train", "test"))
     print(f"{args.split}, train {len(train.labels)}, test {len(test.labels)}, "

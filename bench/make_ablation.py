@@ -1,13 +1,13 @@
 """What each part of MAKE brings, and what the released code's indexing costs.
 
-    python -m clarify.bench.make_ablation --data HAM10000 [--seeds 3] [--minutes 6] [--jobs 2]
+    python -m clarify.bench.make_ablation --data HAM10000 [--seeds 3] [--epochs 5] [--jobs 2]
 
-Trains every row of `training.make.train.ROWS` from the same seeds, each for the same minutes, and measures
+Trains every row of `training.make.train.ROWS` from the same seeds, each for the same steps, and measures
 val (the test side is for the shipped weights): plain CLIP on raw captions; all aspects; with the local
 alignment; with the weights; the published formulas to the letter; the same with the released indexing.
 Printed are means over seeds with the 95 % interval of Student's t, and of each row less the one before it, by
-seed. `--jobs` runs train side by side, each with `--threads`: 54 minutes on two cores for three seeds. A run
-that is there is not run again, so a stopped bench goes on.
+seed. `--jobs` runs train side by side, each with `--threads`: about six minutes each, an hour on two cores
+for three seeds. A run that is there is not run again, so a stopped bench goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(row: str, seed: int, args: argparse.Namespace) -> Path:
     folder: Path = args.out / f"{row}_{seed}"
     if not (folder / "weights" / "manifest.json").exists():
         command = [sys.executable, "-m", "clarify.training.make.train", "--data", str(args.data)]
-        command += ["--parts", row, "--seed", str(seed), "--minutes", str(args.minutes), "--every", "1000"]
+        command += ["--parts", row, "--seed", str(seed), "--epochs", str(args.epochs), "--every", "1000"]
         command += ["--checkpoints", str(folder), "--out", str(folder / "weights")]
         command += ["--threads", str(args.threads)]
         subprocess.run([*command, "--cache", str(args.cache)], check=True)
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/make/ablation"))
     parser.add_argument("--cache", type=Path, default=Path("runs/make/cache"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

@@ -7,9 +7,15 @@ import timm
 import torch
 
 from clarify.training.specialist.calibrate import composites, mild, negatives, wash
-from clarify.training.specialist.data import Split, affine, augment, resize
-from clarify.training.specialist.lessons import Pupil, targets
-from clarify.training.specialist.train import one_cycle, parameter_groups, train_step, update_ema
+from clarify.training.specialist.data import Split, affine, augment, erase, resize
+from clarify.training.specialist.lessons import Pupil, Taught, Teachers, targets
+from clarify.training.specialist.train import (
+    one_cycle,
+    parameter_groups,
+    step_loss,
+    take_step,
+    update_ema,
+)
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_nearly_nothing():
@@ -40,10 +46,11 @@ def test_affine_flips_and_turns_like_the_real_thing():
 
 def test_augmentation_is_seeded_and_stays_in_range():
     pixels = np.random.default_rng(0).integers(0, 255, (4, 150, 200, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(pixels)
     masks = torch.zeros(4, 1, 150, 200, dtype=torch.bool)
     masks[..., :75, :] = True
     (first, moved), (again, _) = (
-        augment(pixels, masks, (24, 32), torch.Generator().manual_seed(1)) for _ in range(2)
+        augment(tensor, masks, (24, 32), torch.Generator().manual_seed(1)) for _ in range(2)
     )
     assert torch.equal(first, again) and moved.shape == (4, 1, 24, 32) and 0.2 < float(moved.mean()) < 0.8
     assert first.shape == (4, 3, 24, 32) and 0 <= float(first.min()) and float(first.max()) <= 1
@@ -56,11 +63,12 @@ def test_a_small_network_learns_from_a_step():
     wanted = targets(eight(), eight_masks(), 0.05)
     pupil = Pupil(network, wanted.site.shape[1])
     optimiser = torch.optim.AdamW(parameter_groups(pupil, 0.05), lr=0.01)
-    args = argparse.Namespace(mixup=0.2, mask=0.3, patient=0.05)
-    generator = torch.Generator().manual_seed(0)
-    losses = [
-        train_step(pupil, optimiser, eight().images, wanted, (32, 40), args, generator) for _ in range(40)
-    ]
+    args = argparse.Namespace(mixup=0.2, colour=1.0, mask=0.3, patient=0.05)
+    generator, pixels, losses = torch.Generator().manual_seed(0), torch.from_numpy(eight().images), []
+    for _ in range(40):
+        loss = step_loss(pupil, pixels, wanted, (32, 40), args, generator)
+        take_step(pupil, optimiser, loss)
+        losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
@@ -82,7 +90,7 @@ def test_labels_are_smoothed_and_unknown_patients_are_not_learnt():
     assert torch.allclose(wanted.kind.sum(1), torch.ones(8))
     assert wanted.kind[0, 0] == pytest.approx(0.93 + 0.01)
     assert wanted.decade[0, 3] == 1 and wanted.decade[1].sum() == 0 == wanted.site[1].sum()
-    half = wanted.rows(np.arange(8)).mixed(0.5)
+    half = wanted.rows(torch.arange(8)).mixed(0.5)
     assert torch.allclose(half.kind[0], half.kind[7]) and half.decade[0, 3] == 0.5
 
 
@@ -121,3 +129,30 @@ def test_mild_changes_keep_the_size():
 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8))
     assert {mild(picture, np.random.default_rng(k)).size for k in range(6)} == {(80, 60)}
+
+
+def test_erasing_hides_one_rectangle_in_the_mean_colour():
+    pictures = torch.rand(16, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    erased = erase(pictures, torch.Generator().manual_seed(1), chance=1.0)
+    for before, after in zip(pictures, erased, strict=True):
+        hidden = (before != after).any(0)
+        rows, columns = hidden.any(1).nonzero(), hidden.any(0).nonzero()
+        assert hidden.sum() == len(rows) * len(columns)
+        assert 0.01 < float(hidden.float().mean()) < 0.2
+        assert torch.allclose(after[:, hidden], before.mean((1, 2))[:, None], atol=1e-5)
+    assert torch.equal(erase(pictures, torch.Generator().manual_seed(1), chance=0.0), pictures)
+
+
+def test_teachers_say_their_mean_and_weigh_as_they_are_told():
+    torch.manual_seed(0)
+    networks = [timm.create_model("resnet18", channels=[4, 4, 8, 8], num_classes=7) for _ in range(2)]
+    images = torch.rand(8, 3, 32, 40)
+    taught = Teachers(networks, 0.7).judge(images)
+    assert not any(network.training for network in networks)
+    both = torch.stack([network(images).softmax(1) for network in networks]).mean(0)
+    assert torch.allclose(taught.shares, both, atol=1e-5) and not taught.shares.requires_grad
+    wanted = targets(eight(), eight_masks(), 0.0)
+    pupil = Pupil(timm.create_model("resnet18", channels=[4, 4, 8, 8], num_classes=7), 1).eval()
+    label, shares = (pupil.loss(images, wanted, 0, 0, Taught(both, weight)) for weight in (0.0, 1.0))
+    assert torch.allclose(pupil.loss(images, wanted, 0, 0), label)
+    assert torch.allclose(pupil.loss(images, wanted, 0, 0, taught), 0.3 * label + 0.7 * shares)

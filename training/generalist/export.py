@@ -30,7 +30,7 @@ def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, di
     """Loads the full-precision weights of a training run, its tokenizer, and how long it ran."""
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     ids = [tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")]
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    state = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
     image, pad, end = ids
     model = build(tokenizer.get_vocab_size(), image, pad, end, depth(state["model"]))
     model.load_state_dict(state["model"])

@@ -121,7 +121,7 @@ def answer_loss(
     embedded = core.text_model.get_input_embeddings()(ids)
     if len(pictures):
         side = PICTURE_SIZE // 8
-        patches = torch.ones((len(pictures), side, side), dtype=torch.bool)
+        patches = torch.ones((len(pictures), side, side), dtype=torch.bool, device=ids.device)
         seen = core.vision_model(pixel_values=pictures, patch_attention_mask=patches).last_hidden_state
         embedded = embedded.to(torch.float32, copy=True)
         embedded[ids == model.config.image_token_id] = core.connector(seen).flatten(0, 1).float()

@@ -2,13 +2,14 @@
 
     python -m clarify.training.generalist.train --data SHARED_DATA --pictures runs/pictures.npz --minutes 60
     torchrun --nproc-per-node 2 -m clarify.training.generalist.train ... --threads 1
+    python -m clarify.training.generalist.train ... --tokens 32768 --workers 8 --minutes 9   (a GPU)
 
 The second form averages the gradients of two processes: on a busy machine two processes that meet once a step
 wait far less than two threads that meet in every operation. `--weights FOLDER` goes on from an exported model
-with a new optimizer and a new cycle of the learning rate.
+with a new optimizer and a new cycle of the learning rate. The model is on the GPU where there is one; it
+learns faster than one process makes dialogues, so give it `--workers`.
 
-Batches are made on the fly from `(seed, step)`, so no dialogue is seen twice and a resumed run goes on
-where it stopped.
+Batches follow from the seed and the step, so no dialogue is seen twice.
 The learning rate follows the share of `--minutes` used (warm-up, flat, linear to zero).
 """
 
@@ -20,56 +21,24 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, Idefics3ForConditionalGeneration
 
+from ..device import best_device
+from .batches import Batch, Dialogues, loader
 from .dialogues import DialogueMaker
-from .encode import Encoded, corpus, encode, system_text, train_tokenizer
+from .encode import corpus, system_text, train_tokenizer
 from .model import LAYERS, answer_loss, build, grow
 from .pictures import PictureBank
 from .world import load_names, load_phrases
 
 FACTS = Path(__file__).parents[2] / "graph_schema" / "facts"
-
-
-def batches(
-    maker: DialogueMaker, tokenizer: Tokenizer, seed: str, start: int, tokens: int, longest: int
-) -> Iterator[list[Encoded]]:
-    """Yields batches of about `tokens` padded tokens; dialogues of like length stand together."""
-    system = system_text()
-    block = start
-    while True:
-        made = []
-        for i in range(192):
-            made.append(encode(maker.make(random.Random(f"{seed}/{block}/{i}")), tokenizer, system))
-        made = sorted((e for e in made if len(e.ids) <= longest), key=lambda e: len(e.ids))
-        groups: list[list[Encoded]] = [[]]
-        for item in made:
-            if groups[-1] and len(item.ids) * (len(groups[-1]) + 1) > tokens:
-                groups.append([])
-            groups[-1].append(item)
-        random.Random(f"{seed}/{block}").shuffle(groups)
-        yield from groups
-        block += 1
-
-
-def collate(batch: list[Encoded], bank: PictureBank | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Pads a batch on the right; returns ids and weights (batch, length) and pictures (n, 3, 64, 64)."""
-    longest = max(len(e.ids) for e in batch)
-    ids = torch.zeros((len(batch), longest), dtype=torch.long)
-    weight = torch.zeros((len(batch), longest))
-    for row, item in enumerate(batch):
-        ids[row, : len(item.ids)] = torch.tensor(item.ids)
-        weight[row, : len(item.ids)] = torch.tensor(item.weight)
-    indices = [index for item in batch for index in item.images]
-    pictures = bank.tensor(indices) if bank is not None and indices else torch.zeros(0)
-    return ids, weight, pictures
 
 
 def optimizers(model: torch.nn.Module, lr: float, muon: bool) -> list[torch.optim.Optimizer]:
@@ -119,20 +88,69 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=LAYERS, help="of the decoder; --weights may have fewer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="further processes that make dialogues")
     parser.add_argument("--steps", type=int, default=10**9)
     args = parser.parse_args()
+    train(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Runs or resumes the training that `args` describe; writes `checkpoint.pt`."""
     torch.set_num_threads(args.threads)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
-        dist.init_process_group("gloo")
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.manual_seed(args.seed)
+    device = best_device()
     args.out.mkdir(parents=True, exist_ok=True)
-
     bank = PictureBank.load(args.pictures) if args.pictures else None
     labels = bank.names if bank is not None else []
     names = load_names(args.data)
     maker = DialogueMaker("train", names, load_phrases(FACTS), labels, bank, args.brief)
+    tokenizer = shared_tokenizer(args, maker, rank, world)
+    model = begin(args, tokenizer).to(device)
+    optims = optimizers(model, args.lr, not args.adamw)
+    checkpoint = args.out / "checkpoint.pt"
+    used, step, seen = resumed(checkpoint, model, optims, device)
     held_back = DialogueMaker("test", names, [], labels, bank)
+    test = [
+        batch.to(device)
+        for batch in islice(Dialogues(held_back, tokenizer, bank, "held back", 0, 8192, 1400), 12)
+    ]
+    decoder = model.model.text_model
+    if args.compile:
+        decoder = torch.compile(decoder, dynamic=True)
+    log = (args.out / "log.jsonl").open("a", encoding="utf-8")
+    total, last = torch.zeros((), device=device), time.time()
+    made = Dialogues(maker, tokenizer, bank, f"{args.seed}.{rank}", step, args.tokens, args.longest)
+    for batch in loader(made, args.workers):
+        progress = used / (60 * args.minutes)
+        if progress >= 1 or step >= args.steps:
+            break
+        loss = take_step(model, optims, batch.to(device), decoder, args.lr * rate(progress))
+        now = time.time()
+        used = agreed(used + now - last, world, device)
+        last, total = now, total + loss
+        step, seen = step + 1, seen + world * int(batch.ids.numel())
+        if step % 200 == 0 and rank == 0:
+            row = {"step": step, "tokens": seen, "minutes": round(used / 60, 1)}
+            row |= {"loss": round(float(total) / 200, 4), **judge(model, test, decoder)}
+            line = json.dumps({**row, "tokens_per_second": round(seen / used)})
+            print(line, flush=True)
+            log.write(line + "\n")
+            log.flush()
+            total = torch.zeros((), device=device)
+        if step % 500 == 0 and rank == 0:
+            save(checkpoint, model, optims, used, step, seen)
+    if rank == 0:
+        print(json.dumps({"step": step, **judge(model, test, decoder)}), flush=True)
+        save(checkpoint, model, optims, used, step, seen)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def shared_tokenizer(args: argparse.Namespace, maker: DialogueMaker, rank: int, world: int) -> Tokenizer:
+    """The tokenizer of the run, of `--weights`, or a new one; the first process makes it for all."""
     path = args.out / "tokenizer.json"
     if rank == 0 and args.weights and not path.exists():
         shutil.copyfile(args.weights / "tokenizer.json", path)
@@ -141,74 +159,64 @@ def main() -> None:
         train_tokenizer(corpus(texts, system_text()), args.vocab).save(str(path))
     if world > 1:
         dist.barrier()
-    tokenizer = Tokenizer.from_file(str(path))
-    ids = {token: tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")}
-    model = build(tokenizer.get_vocab_size(), ids["<image>"], ids["<pad>"], ids["<|end|>"], args.layers)
-    model.set_attn_implementation("eager")  # on a CPU 1.1 to 1.2 times as fast as the fused kernel here
+    return Tokenizer.from_file(str(path))
+
+
+def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditionalGeneration:
+    """A new nano, or the exported one of `--weights`, perhaps grown."""
+    image, pad, end = (tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>"))
+    model = build(tokenizer.get_vocab_size(), image, pad, end, args.layers)
+    if not torch.cuda.is_available():
+        model.set_attn_implementation("eager")  # on a CPU 1.1 to 1.2 times as fast as the fused kernel here
     if args.weights:
         model.load_state_dict(grow(exported_weights(args.weights), model.state_dict()))
-    optims = optimizers(model, args.lr, not args.adamw)
+    return model
 
-    used, step, seen = 0.0, 0, 0
-    checkpoint = args.out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optim, saved in zip(optims, state["optims"], strict=True):
-            optim.load_state_dict(saved)
-        used, step, seen = state["used"], state["step"], state["seen"]
-    test = [
-        collate(b, bank)
-        for b, _ in zip(batches(held_back, tokenizer, "held back", 0, 8192, 1400), range(12), strict=False)
-    ]
-    decoder = model.model.text_model
-    if args.compile:
-        decoder = torch.compile(decoder, dynamic=True)
-    log = (args.out / "log.jsonl").open("a", encoding="utf-8")
-    losses: list[float] = []
-    last = time.time()
-    for batch in batches(maker, tokenizer, f"{args.seed}.{rank}", step, args.tokens, args.longest):
-        progress = used / (60 * args.minutes)
-        if progress >= 1 or step >= args.steps:
-            break
-        for optim in optims:
-            for group in optim.param_groups:
-                group["lr"] = args.lr * rate(progress)
-        tensors = collate(batch, bank)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = answer_loss(model, *tensors, decoder)
-        loss.backward()
-        now = time.time()
-        used = average(model, used + now - last)
-        last = now
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optim in optims:
-            optim.step()
-            optim.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        step, seen = step + 1, seen + world * int(tensors[0].numel())
-        if step % 200 == 0 and rank == 0:
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                judged = [answer_loss(model, *t, decoder) for t in test]
-            row = {
-                "step": step,
-                "tokens": seen,
-                "minutes": round(used / 60, 1),
-                "loss": round(sum(losses) / len(losses), 4),
-            }
-            losses.clear()
-            row["held_back"] = round(sum(loss.item() for loss, _ in judged) / len(judged), 4)
-            row["dialogues_right"] = round(torch.cat([right for _, right in judged]).float().mean().item(), 3)
-            line = json.dumps({**row, "tokens_per_second": round(seen / used)})
-            print(line, flush=True)
-            log.write(line + "\n")
-            log.flush()
-        if step % 500 == 0 and rank == 0:
-            save(checkpoint, model, optims, used, step, seen)
-    if rank == 0:
-        save(checkpoint, model, optims, used, step, seen)
-    if world > 1:
-        dist.destroy_process_group()
+
+def resumed(
+    checkpoint: Path, model: torch.nn.Module, optims: list[torch.optim.Optimizer], device: torch.device
+) -> tuple[float, int, int]:
+    """Loads a checkpoint, if there is one; returns seconds used, steps done and tokens seen."""
+    if not checkpoint.exists():
+        return 0.0, 0, 0
+    state = torch.load(checkpoint, weights_only=True, map_location=device)
+    model.load_state_dict(state["model"])
+    for optim, saved in zip(optims, state["optims"], strict=True):
+        optim.load_state_dict(saved)
+    return state["used"], state["step"], state["seen"]
+
+
+def take_step(
+    model: Idefics3ForConditionalGeneration,
+    optims: list[torch.optim.Optimizer],
+    batch: Batch,
+    decoder: torch.nn.Module,
+    lr: float,
+) -> Tensor:
+    """One step down the gradient of all processes; returns the loss, a scalar without gradient."""
+    with torch.autocast(batch.ids.device.type, torch.bfloat16):
+        loss, _ = answer_loss(model, *batch, decoder)
+    loss.backward()
+    average(model)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optim in optims:
+        for group in optim.param_groups:
+            group["lr"] = lr
+        optim.step()
+        optim.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+@torch.no_grad()
+def judge(
+    model: Idefics3ForConditionalGeneration, batches: list[Batch], decoder: torch.nn.Module
+) -> dict[str, float]:
+    """Loss and share of dialogues right (teacher-forced) on held-back dialogues."""
+    with torch.autocast(batches[0].ids.device.type, torch.bfloat16):
+        judged = [answer_loss(model, *batch, decoder) for batch in batches]
+    right = torch.cat([right for _, right in judged]).float().mean()
+    loss = sum(float(loss) for loss, _ in judged) / len(judged)
+    return {"held_back": round(loss, 4), "dialogues_right": round(float(right), 3)}
 
 
 def exported_weights(folder: Path) -> dict[str, Tensor]:
@@ -220,22 +228,30 @@ def exported_weights(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def average(model: torch.nn.Module, used: float) -> float:
-    """Averages the gradients, and the seconds used, over all processes; returns the seconds."""
+def average(model: torch.nn.Module) -> None:
+    """Averages the gradients over all processes."""
     if not dist.is_initialized():
-        return used
+        return
     for parameter in model.parameters():
         if parameter.grad is None:  # no picture in this process's batch
             parameter.grad = torch.zeros_like(parameter)
     held = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in held] + [torch.tensor([used])])
+    flat = torch.cat([g.flatten() for g in held])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     start = 0
     for gradient in held:
         gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
         start += gradient.numel()
-    return float(flat[-1])
+
+
+def agreed(seconds: float, world: int, device: torch.device) -> float:
+    """The mean over all processes, so that they stop together."""
+    if world == 1:
+        return seconds
+    shared = torch.tensor(seconds, dtype=torch.float64, device=device)
+    dist.all_reduce(shared)
+    return float(shared) / world
 
 
 def save(

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from ...errors import BadInput
 from ...tools.concepts.encoder import DEFAULT, encode_patches, pixel_statistics
 from ...tools.concepts.prompts import prompts
+from ..device import best_device
 from ..specialist.data import LABELS, colour_jitter, random_affine, resize
 from ..specialist.train import one_cycle, parameter_groups
 from .aspects import TEXTS, Aspects
@@ -188,10 +189,10 @@ def normalised(model: nn.Module, images: Tensor) -> Tensor:
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def look(model: nn.Module, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
+def look(model: nn.Module, pixels: Tensor, generator: torch.Generator) -> Tensor:
     """A training batch: any rotation and flip, some zoom, nearly all colours, which captions name."""
     size = model.visual.image_size  # type: ignore[union-attr]
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    images = pixels.permute(0, 3, 1, 2).float().div_(255)
     images = random_affine(images, size, generator, zoom=(0.75, 0.3), shift=0.08)
     return normalised(model, colour_jitter(images, generator, 0.9))
 
@@ -230,7 +231,7 @@ def train(args: argparse.Namespace) -> Towers:
         BadInput: The pictures make no batch, or ``last.pt`` is of a training with other texts.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     side, parts = side_of(args), ROWS[args.parts]
@@ -265,7 +266,7 @@ def train(args: argparse.Namespace) -> Towers:
             # All processes say the same thing in the same words.
             wording = random.Random(f"{args.seed}/{epoch}/{number}")
             batch = texts.batch(side.aspects(picked, wording))
-            pixels = look(model, side.pixels(picked), generator).to(device)
+            pixels = look(model, torch.from_numpy(side.pixels(picked)).to(device), generator)
             used = TEXTS if parts.multi_aspect else 1
             loss = step_loss(model, pixels, batch, parts, used).total
             take_step(model, optimiser, loss)

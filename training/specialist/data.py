@@ -87,7 +87,7 @@ def affine(
     n, _, height, width = images.shape
     ratio = width / height
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    theta = torch.empty(n, 2, 3)
+    theta = images.new_empty(n, 2, 3)
     theta[:, 0, 0] = cos * flip
     theta[:, 0, 1] = -sin / ratio
     theta[:, 1, 0] = sin * ratio * flip
@@ -109,7 +109,7 @@ def random_affine(
         zoom: (least, width): the logarithm of the scale is drawn from (2 u - least) * width, u in 0..1.
         shift: largest, in fractions of half the frame.
     """
-    uniform = torch.rand(len(images), 5, generator=generator)
+    uniform = torch.rand(len(images), 5, generator=generator).to(images.device)
     return affine(
         images,
         angle=uniform[:, 0] * 2 * math.pi,
@@ -134,7 +134,8 @@ def colour_jitter(images: Tensor, generator: torch.Generator, strength: float = 
     n = images.shape[0]
 
     def around_one(width: float, channels: int = 1) -> Tensor:
-        return 1 + strength * width * (2 * torch.rand(n, channels, 1, 1, generator=generator) - 1)
+        drawn = torch.rand(n, channels, 1, 1, generator=generator).to(images.device)
+        return 1 + strength * width * (2 * drawn - 1)
 
     images = images * around_one(0.2) * around_one(0.06, 3)
     mean = images.mean((1, 2, 3), keepdim=True)
@@ -147,21 +148,24 @@ def colour_jitter(images: Tensor, generator: torch.Generator, strength: float = 
 def erase(images: Tensor, generator: torch.Generator, chance: float = 0.25) -> Tensor:
     """Random erasing (Zhong et al. 2017, arXiv:1708.04896), filled with the picture's mean colour."""
     n, _, height, width = images.shape
-    for i in range(n):
-        draw = torch.rand(5, generator=generator)
-        if draw[0] > chance:
-            continue
-        area = float(0.02 + 0.16 * draw[1]) * height * width
-        aspect = math.exp((2 * float(draw[2]) - 1) * math.log(2.5))
-        h = min(height - 1, max(1, int((area * aspect) ** 0.5)))
-        w = min(width - 1, max(1, int((area / aspect) ** 0.5)))
-        top, left = int(draw[3] * (height - h)), int(draw[4] * (width - w))
-        images[i, :, top : top + h, left : left + w] = images[i].mean((1, 2))[:, None, None]
-    return images
+    draw = torch.rand(n, 5, generator=generator).to(images.device)
+    area, aspect = (0.02 + 0.16 * draw[:, 1]) * height * width, 2.5 ** (2 * draw[:, 2] - 1)
+    tall, wide = (area * aspect).sqrt().clamp(max=height - 1), (area / aspect).sqrt().clamp(max=width - 1)
+
+    def inside(least: Tensor, length: Tensor, extent: int) -> Tensor:
+        places = torch.arange(extent, device=images.device) + 0.5
+        return (places > least[:, None]) & (places < (least + length)[:, None])
+
+    rows, columns = (
+        inside(draw[:, 3] * (height - tall), tall, height),
+        inside(draw[:, 4] * (width - wide), wide, width),
+    )
+    hidden = rows[:, :, None] & columns[:, None] & (draw[:, 0] < chance)[:, None, None]
+    return torch.where(hidden[:, None], images.mean((2, 3), keepdim=True), images)
 
 
 def augment(
-    pixels: np.ndarray, masks: Tensor, size: tuple[int, int], generator: torch.Generator
+    pixels: Tensor, masks: Tensor, size: tuple[int, int], generator: torch.Generator, colour: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """A training batch: full rotations, flips, scale and shift of picture and mask; colour, erasing.
 
@@ -169,15 +173,16 @@ def augment(
         pixels: uint8 (n, h, w, 3).
         masks: (n, 1, h, w), true on the lesion.
         size: (height, width) of the network's input.
-        generator: source of chance.
+        generator: source of chance, on the CPU, wherever the pictures are.
+        colour: strength of `colour_jitter`.
 
     Returns:
         Pictures float (n, 3, height, width) in 0..1, masks float (n, 1, height, width) in 0..1.
     """
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    images = pixels.permute(0, 3, 1, 2).float().div_(255)
     both = torch.cat([images, masks.float()], 1)
     both = random_affine(both, size, generator, zoom=(0.75, 0.3), shift=0.08)
-    return erase(colour_jitter(both[:, :3], generator), generator), both[:, 3:]
+    return erase(colour_jitter(both[:, :3], generator, colour), generator), both[:, 3:]
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -37,7 +37,7 @@ from .calibrate import (
 from .card import write_card
 from .data import LABELS, Split, load_split
 from .metrics import balanced_accuracy
-from .train import ARCHITECTURE, build
+from .networks import INPUT, NETWORKS, build
 
 GUARDED = (LABELS.index("mel"),)
 """Melanoma must be on the shortlists of melanomas as often as the promise says."""
@@ -51,16 +51,16 @@ def write_network(checkpoint: Path, folder: Path, which: str) -> None:
         folder: where to write.
         which: ``ema`` or ``model``.
     """
-    model = build()
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    model = build(saved["network"])
     model.load_state_dict(saved[which])
     folder.mkdir(parents=True, exist_ok=True)
     weights.save_half(model, folder / "model.safetensors")
-    data = {k: ARCHITECTURE[k] for k in ("mean", "std", "interpolation", "crop_pct")}
+    data = {k: INPUT[k] for k in ("mean", "std", "interpolation", "crop_pct")}
     data["input_size"] = [3, *saved["size"]]
     config = {
-        "architecture": ARCHITECTURE["architecture"], "num_classes": ARCHITECTURE["num_classes"],
-        "num_features": int(model.num_features), "model_args": ARCHITECTURE["model_args"],
+        "architecture": "resnet18", "num_classes": len(LABELS),
+        "num_features": int(model.num_features), "model_args": NETWORKS[saved["network"]],
         "pretrained_cfg": {**data, "crop_mode": "squash", "label_names": list(LABELS)},
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

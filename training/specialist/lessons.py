@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,9 +34,13 @@ class Targets:
     decade: Tensor
     site: Tensor
 
-    def rows(self, which: np.ndarray) -> Targets:
+    def rows(self, which: Tensor) -> Targets:
         """Some of them, in that order."""
         return Targets(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        return Targets(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def mixed(self, share: float) -> Targets:
         """Each blended with the one across, as mixup blends the pictures (arXiv:1710.09412)."""
@@ -86,10 +90,22 @@ class Pupil(nn.Module):
         pooled = net.forward_head(maps, pre_logits=True)
         return net.fc(pooled), self.lesion(fine), self.decade(pooled), self.site(pooled)
 
-    def loss(self, images: Tensor, wanted: Targets, mask: float, patient: float) -> Tensor:
-        """Cross-entropy of the class, plus weighted ones of mask and patient; a scalar."""
+    def loss(
+        self, images: Tensor, wanted: Targets, mask: float, patient: float, taught: Taught | None = None
+    ) -> Tensor:
+        """Cross-entropy of the class, plus weighted ones of mask and patient; a scalar.
+
+        Args:
+            images: In the network's units, (n, 3, h, w).
+            wanted: Their targets.
+            mask: Weight of the loss of the lesion's mask.
+            patient: Weight of the losses of age and site.
+            taught: What teachers say of the same pictures.
+        """
         kind, lesion, decade, site = self(images)
         total = F.cross_entropy(kind.float(), wanted.kind)
+        if taught:
+            total = torch.lerp(total, F.cross_entropy(kind.float(), taught.shares), taught.weight)
         if mask:
             marked = F.adaptive_avg_pool2d(wanted.mask, lesion.shape[-2:])
             total = total + mask * F.binary_cross_entropy_with_logits(lesion.float(), marked)
@@ -97,3 +113,29 @@ class Pupil(nn.Module):
             known = ((decade, wanted.decade), (site, wanted.site))
             total = total + patient * sum(F.cross_entropy(logits.float(), want) for logits, want in known)
         return total
+
+
+class Taught(NamedTuple):
+    """What teachers say: mean probabilities (n, classes), and how much they weigh beside the label, 0..1."""
+
+    shares: Tensor
+    weight: float
+
+
+class Teachers:
+    """Trained networks that judge the very pictures the pupil sees (Beyer et al. 2022, arXiv:2106.05237).
+
+    Args:
+        networks: In the units and on the device of the pupil; they are put into evaluation mode.
+        weight: How much they weigh beside the label.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], weight: float) -> None:
+        self._networks = [network.eval().requires_grad_(False) for network in networks]
+        self._weight = weight
+
+    @torch.no_grad()
+    def judge(self, images: Tensor) -> Taught:
+        """Their mean probabilities of pictures (n, 3, h, w), which they see at the pupil's size."""
+        shares = [network(images).float().softmax(1) for network in self._networks]
+        return Taught(torch.stack(shares).mean(0), self._weight)

@@ -1,11 +1,13 @@
-"""Train the specialist from nothing on HAM10000.
+"""Train the specialist, or a larger network that teaches it, from nothing on HAM10000.
 
     python -m clarify.training.specialist.train --data PATH [--epochs 60] [--minutes 42]
+    python -m clarify.training.specialist.train --data PATH --network teacher --seed 1 --out runs/teacher1
+    python -m clarify.training.specialist.train --data PATH --teachers runs/teacher1/last.pt ... --minutes 30
 
-A ResNet-18 shape with a deep stem and 4.4 M parameters; the recipe was settled before this run. Only the
-train side of ``clean_split`` is learnt from, the val side is printed, the test side is never opened here.
-With ``--minutes`` the learning-rate cycle follows whichever is further, steps or the clock, so that a busy
-machine still ends with an annealed model. The last checkpoint holds all that is needed to go on after a stop.
+Only the train side of ``clean_split`` is learnt from, the val side is printed, the test side is never opened
+here. Pictures, masks and network live on the GPU where there is one. With ``--minutes`` the learning-rate
+cycle follows whichever is further, steps or the clock, so that a busy machine still ends with an annealed
+model. The last checkpoint holds all that is needed to go on after a stop.
 """
 
 from __future__ import annotations
@@ -15,48 +17,25 @@ import copy
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ...hashing import file_sha256
+from ..device import best_device
 from ..segmenter.data import load_pairs
 from .data import LABELS, augment, load_split, resize
-from .lessons import Pupil, Targets, targets
-
-ARCHITECTURE: dict[str, Any] = {
-    "architecture": "resnet18",
-    "model_args": {"channels": [40, 80, 160, 320], "stem_type": "deep", "stem_width": 32},
-    "num_classes": len(LABELS),
-    "input_size": [3, 120, 160],
-    "mean": [0.76, 0.55, 0.57],
-    "std": [0.14, 0.15, 0.17],
-    "interpolation": "bilinear",
-    "crop_pct": 1.0,
-}
-
-
-def build() -> nn.Module:
-    """The network of ``ARCHITECTURE`` with random weights, to be trained."""
-    model: nn.Module = timm.create_model(
-        ARCHITECTURE["architecture"], num_classes=len(LABELS), **ARCHITECTURE["model_args"]
-    )
-    return model
-
-
-def normalise(images: Tensor) -> Tensor:
-    """0..1 to the network's units; (n, 3, h, w) either way, channels last in memory."""
-    mean = torch.tensor(ARCHITECTURE["mean"]).view(1, 3, 1, 1)
-    std = torch.tensor(ARCHITECTURE["std"]).view(1, 3, 1, 1)
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+from .lessons import Pupil, Targets, Teachers, targets
+from .networks import INPUT, NETWORKS, build, normalise
 
 
 def one_cycle(progress: float, peak: float, warm: float = 0.15, floor: float = 0.002) -> float:
@@ -80,10 +59,12 @@ def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
     """Exponential moving average of weights and of the norm statistics."""
-    for old, new in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1 - decay)
-        else:
+    pairs = list(zip(ema.state_dict().values(), model.state_dict().values(), strict=True))
+    moving = [(old, new) for old, new in pairs if old.dtype.is_floating_point]
+    average: Any = get_ema_multi_avg_fn(decay)
+    average([old for old, _ in moving], [new for _, new in moving], 0)
+    for old, new in pairs:
+        if not old.dtype.is_floating_point:
             old.copy_(new)
 
 
@@ -91,8 +72,8 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
 def evaluate(model: nn.Module, images: Tensor, labels: np.ndarray) -> dict[str, float]:
     """Accuracy, balanced accuracy, macro AUC of a network on (n, 3, h, w) pictures in 0..1."""
     model.eval()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = torch.cat([model(normalise(part)).float() for part in images.split(128)])
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        logits = torch.cat([model(normalise(part)).float() for part in images.split(128)]).cpu()
     probabilities = logits.softmax(1).numpy()
     guess = probabilities.argmax(1)
     return {
@@ -103,134 +84,156 @@ def evaluate(model: nn.Module, images: Tensor, labels: np.ndarray) -> dict[str, 
     }
 
 
+class Run:
+    """All that a training is made of, and its checkpoint.
+
+    Args:
+        args: The command line.
+        sites: How many sites the pictures name.
+        device: Where it runs.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done.
+        spent: Seconds spent.
+    """
+
+    def __init__(self, args: argparse.Namespace, sites: int, device: torch.device) -> None:
+        self.args, self.last = args, args.out / "last.pt"
+        self.generator = torch.Generator().manual_seed(args.seed)
+        self.model = build(args.network).to(device, memory_format=torch.channels_last)
+        self.pupil = Pupil(self.model, sites).to(device)
+        self.ema = copy.deepcopy(self.model).requires_grad_(False).eval()
+        groups = parameter_groups(self.pupil, args.decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.99), fused=True)
+        self.epoch, self.step, self.spent, self.started_from = 0, 0, 0.0, ""
+        if self.last.exists():
+            self._load(device)
+        elif args.start:  # a warm restart (Loshchilov and Hutter 2017, arXiv:1608.03983)
+            shipped = load_file(args.start)
+            self.model.load_state_dict(shipped)
+            self.ema.load_state_dict(shipped)
+            self.started_from = file_sha256(args.start)
+
+    def learnt(self, loss: Tensor, rate: float) -> None:
+        """One step down a loss at a learning rate, and of the averaged weights after it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        take_step(self.pupil, self.optimiser, loss)
+        self.step += 1
+        update_ema(self.ema, self.model, min(self.args.ema, (1 + self.step) / (10 + self.step)))
+
+    def save(self) -> None:
+        """Writes ``last.pt`` in one go."""
+        parts = ("model", "pupil", "ema", "optimiser")
+        state = {part: getattr(self, part).state_dict() for part in parts}
+        state |= {name: getattr(self, name) for name in ("epoch", "step", "spent", "started_from")}
+        state |= {"generator": self.generator.get_state(), "seed": self.args.seed}
+        state |= {"network": self.args.network, "size": (self.args.height, self.args.width)}
+        torch.save(state, self.last.with_suffix(".tmp"))
+        self.last.with_suffix(".tmp").replace(self.last)
+
+    def _load(self, device: torch.device) -> None:
+        saved = torch.load(self.last, weights_only=True, map_location=device)
+        for part in ("pupil", "ema", "optimiser"):
+            getattr(self, part).load_state_dict(saved[part])
+        self.generator.set_state(saved["generator"].cpu())
+        for name in ("epoch", "step", "spent", "started_from"):
+            setattr(self, name, saved[name])
+
+
+def load_teachers(checkpoints: Sequence[Path], weight: float, device: torch.device) -> Teachers | None:
+    """The averaged weights of finished trainings, or None of none."""
+    networks = []
+    for file in checkpoints:
+        saved = torch.load(file, weights_only=True, map_location=device)
+        networks.append(build(saved["network"]).to(device, memory_format=torch.channels_last))
+        networks[-1].load_state_dict(saved["ema"])
+    return Teachers(networks, weight) if networks else None
+
+
 def train(args: argparse.Namespace) -> None:
-    """Run or resume the training that ``args`` describe; writes ``args.out/last.pt`` every epoch."""
+    """Run or resume the training that ``args`` describe; writes ``args.out/last.pt`` every few epochs."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    generator = torch.Generator().manual_seed(args.seed)
-    size = (args.height, args.width)
+    device, size = best_device(), (args.height, args.width)
     side, val = load_split(args.data, "train"), load_split(args.data, "val")
-    val_images = resize(val.images, size)
+    val_images = resize(val.images, size).to(device)
     counts = np.bincount(side.labels, minlength=len(LABELS))
-    weights = torch.from_numpy(1 / np.sqrt(counts[side.labels]))
+    odds = torch.from_numpy(1 / np.sqrt(counts[side.labels]))
+    wanted = targets(side, load_pairs(args.data, "train")[1], args.smoothing).to(device)
+    pixels = torch.from_numpy(side.images).to(device)
     args.out.mkdir(parents=True, exist_ok=True)
-    masks = load_pairs(args.data, "train")[1]
-    wanted = targets(side, masks, args.smoothing)
-    model = build().to(memory_format=torch.channels_last)
-    pupil = Pupil(model, wanted.site.shape[1])
-    ema = copy.deepcopy(model).requires_grad_(False)
-    optimiser = torch.optim.AdamW(parameter_groups(pupil, args.decay), lr=args.lr, betas=(0.9, 0.99))
-    steps = len(side.labels) // args.batch
-    first, step, spent = 0, 0, 0.0
-    last = args.out / "last.pt"
-    started_from = ""
-    if args.start and not last.exists():  # a warm restart (Loshchilov and Hutter 2017, arXiv:1608.03983)
-        shipped = load_file(args.start)
-        model.load_state_dict(shipped)
-        ema.load_state_dict(shipped)
-        started_from = file_sha256(args.start)
-    if last.exists():
-        saved = torch.load(last, weights_only=True)
-        pupil.load_state_dict(saved["pupil"])
-        ema.load_state_dict(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
-        generator.set_state(saved["generator"])
-        first, step, spent = saved["epoch"], saved["step"], saved["spent"]
-        started_from = saved["started_from"]
+    run, teachers = Run(args, wanted.site.shape[1], device), load_teachers(args.teachers, args.taught, device)
+    size_of_it = sum(p.numel() for p in run.model.parameters())
     print(
-        json.dumps(
-            {
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "counts": counts.tolist(),
-                "pictures": len(side.labels),
-                "from_epoch": first,
-            }
-        ),
-        flush=True,
+        json.dumps({"parameters": size_of_it, "counts": counts.tolist(), "from_epoch": run.epoch}), flush=True
     )
-    start = time.monotonic() - spent
-    progress = 0.0
-    for epoch in range(first, args.epochs):
-        pupil.train()
-        rows = torch.multinomial(weights, steps * args.batch, replacement=True, generator=generator).numpy()
-        total = 0.0
-        for chunk in rows.reshape(steps, args.batch):
-            progress = step / (steps * args.epochs)
+    steps, start = len(side.labels) // args.batch, time.monotonic() - run.spent
+    while run.epoch < args.epochs:
+        run.pupil.train()
+        rows = torch.multinomial(odds, steps * args.batch, replacement=True, generator=run.generator)
+        total = torch.zeros((), device=device)
+        for chunk in rows.to(device).split(args.batch):
+            progress = run.step / (steps * args.epochs)
             if args.minutes:
                 progress = max(progress, (time.monotonic() - start) / (60 * args.minutes))
-            for group in optimiser.param_groups:
-                group["lr"] = one_cycle(progress, args.lr)
-            total += train_step(
-                pupil, optimiser, side.images[chunk], wanted.rows(chunk), size, args, generator
+            loss = step_loss(
+                run.pupil, pixels[chunk], wanted.rows(chunk), size, args, run.generator, teachers
             )
-            step += 1
-            update_ema(ema, model, min(args.ema, (1 + step) / (10 + step)))
-        spent = time.monotonic() - start
-        line: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "loss": round(total / steps, 4),
-            "progress": round(progress, 3),
-            "seconds": round(spent),
-        }
-        done = epoch + 1 == args.epochs or progress >= 1
-        if done or (epoch + 1) % args.every == 0:
-            line["val_ema"] = {k: round(v, 4) for k, v in evaluate(ema, val_images, val.labels).items()}
-            line["val_raw"] = {k: round(v, 4) for k, v in evaluate(model, val_images, val.labels).items()}
+            run.learnt(loss, one_cycle(progress, args.lr))
+            total += loss.detach()
+        run.epoch, run.spent = run.epoch + 1, time.monotonic() - start
+        done = run.epoch == args.epochs or progress >= 1
+        line: dict[str, Any] = {"epoch": run.epoch, "loss": round(float(total) / steps, 4)}
+        line |= {"progress": round(progress, 3), "seconds": round(run.spent)}
+        if done or run.epoch % args.every == 0:
+            for name, network in (("val_ema", run.ema), ("val_raw", run.model)):
+                line[name] = {k: round(v, 4) for k, v in evaluate(network, val_images, val.labels).items()}
+            run.save()
         print(json.dumps(line), flush=True)
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "pupil": pupil.state_dict(),
-                "ema": ema.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "generator": generator.get_state(),
-                "epoch": epoch + 1,
-                "step": step,
-                "spent": spent,
-                "started_from": started_from,
-                "seed": args.seed,
-                "size": size,
-            },
-            last.with_suffix(".tmp"),
-        )
-        last.with_suffix(".tmp").replace(last)
         if done:
             break
 
 
-def train_step(
+def step_loss(
     pupil: Pupil,
-    optimiser: torch.optim.Optimizer,
-    pixels: np.ndarray,
+    pixels: Tensor,
     wanted: Targets,
     size: tuple[int, int],
     args: argparse.Namespace,
     generator: torch.Generator,
-) -> float:
-    """One step with mixup (Zhang et al. 2018, arXiv:1710.09412); returns the loss.
+    teachers: Teachers | None = None,
+) -> Tensor:
+    """The loss of one batch with mixup (Zhang et al. 2018, arXiv:1710.09412).
 
     Args:
         pupil: the network with its training heads, in training mode.
-        optimiser: with its learning rate already set.
         pixels: uint8 (n, h, w, 3).
         wanted: their targets; the masks follow the augmentation.
         size: (height, width) of the network's input.
-        args: ``mixup`` (the Beta parameter), ``mask`` and ``patient`` (weights of the two further losses).
+        args: ``mixup`` (the Beta parameter), ``colour`` (strength of the jitter), ``mask`` and ``patient``
+            (weights of the two further losses).
         generator: source of chance for the augmentation.
+        teachers: judge the pictures as the pupil sees them.
     """
-    images, masks = augment(pixels, wanted.mask, size, generator)
+    images, masks = augment(pixels, wanted.mask, size, generator, args.colour)
     images = normalise(images)
     seed = int(torch.randint(2**31, (1,), generator=generator))
     share = float(np.random.default_rng(seed).beta(args.mixup, args.mixup))
     images = share * images + (1 - share) * images.flip(0)
     wanted = replace(wanted, mask=masks).mixed(share)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = pupil.loss(images, wanted, args.mask, args.patient)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        taught = teachers.judge(images) if teachers else None
+        return pupil.loss(images, wanted, args.mask, args.patient, taught)
+
+
+def take_step(pupil: Pupil, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
     optimiser.step()
-    return float(loss.detach())
 
 
 def main() -> None:
@@ -240,9 +243,12 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
+    parser.add_argument("--network", choices=sorted(NETWORKS), default="specialist")
+    parser.add_argument("--teachers", type=Path, nargs="*", default=[], help="last.pt of finished trainings")
+    parser.add_argument("--taught", type=float, default=0.7, help="weight of the teachers beside the label")
     parser.add_argument("--start", type=Path, help="an export's model.safetensors: one more cycle")
-    parser.add_argument("--height", type=int, default=ARCHITECTURE["input_size"][1])
-    parser.add_argument("--width", type=int, default=ARCHITECTURE["input_size"][2])
+    parser.add_argument("--height", type=int, default=INPUT["input_size"][1])
+    parser.add_argument("--width", type=int, default=INPUT["input_size"][2])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="end by this many minutes of training; 0: no limit"
@@ -252,12 +258,13 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--ema", type=float, default=0.997)
     parser.add_argument("--mixup", type=float, default=0.2)
+    parser.add_argument("--colour", type=float, default=1.0, help="strength of the jitter of colours")
     parser.add_argument("--smoothing", type=float, default=0.05)
     parser.add_argument("--mask", type=float, default=0.3, help="weight of the loss of the lesion's mask")
     parser.add_argument("--patient", type=float, default=0.05, help="weight of the losses of age and site")
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--every", type=int, default=3, help="epochs between looks at val")
+    parser.add_argument("--every", type=int, default=3, help="epochs between looks at val and checkpoints")
     train(parser.parse_args())
 
 
