@@ -111,8 +111,9 @@ def main() -> None:
         "--drawn", type=int, default=150, help="drawn pictures of each scene; one in five is for test"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     specialist = Specialist.load()
     labels = list(specialist.names)
     rows: list[tuple[np.ndarray, str, str, list[float]]] = []
