@@ -27,6 +27,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from ...errors import BadInput
 from ...tools.concepts.encoder import DEFAULT, encode_patches, pixel_statistics
@@ -118,6 +119,38 @@ class Texts:
         if text not in self._numbers:
             self._numbers[text] = hash(tuple(self._kept[text].tolist()))
         return self._numbers[text]
+
+
+class Steps(Dataset[tuple[Tensor, Batch]]):
+    """What the steps of an epoch see.
+
+    Args:
+        side: Pictures with texts.
+        texts: Their tokens.
+        rows: Which pictures, (steps, batch).
+        name: Of the epoch: all processes say the same thing in the same words.
+    """
+
+    def __init__(self, side: Side, texts: Texts, rows: np.ndarray, name: str) -> None:
+        self._side, self._texts, self._rows, self._name = side, texts, rows, name
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Batch]:
+        """Pictures uint8 (batch, h, w, 3) and the texts of a step."""
+        if number >= len(self):
+            raise IndexError(number)
+        picked, wording = self._rows[number], random.Random(f"{self._name}/{number}")
+        batch = self._texts.batch(self._side.aspects(picked, wording))
+        return torch.from_numpy(self._side.pixels(picked)), batch
+
+
+def loader(made: Steps, workers: int) -> DataLoader[Any]:
+    """The steps in order, prepared by so many further processes."""
+    return DataLoader(
+        made, batch_size=None, num_workers=workers, multiprocessing_context="fork" if workers else None
+    )
 
 
 def step_loss(
@@ -260,13 +293,11 @@ def train(args: argparse.Namespace) -> Towers:
         generator = torch.Generator().manual_seed(1000 * args.seed + world * epoch + rank)
         rows = rows_of_epoch(side.groups, steps * args.batch * world, args.power, chance)[rank::world]
         total = 0.0
-        for number, picked in enumerate(rows.reshape(steps, args.batch)):
+        made = Steps(side, texts, rows.reshape(steps, args.batch), f"{args.seed}/{epoch}")
+        for number, (seen, batch) in enumerate(loader(made, args.workers)):
             for group in optimiser.param_groups:
                 group["lr"] = one_cycle(progress(epoch + number / steps), args.lr)
-            # All processes say the same thing in the same words.
-            wording = random.Random(f"{args.seed}/{epoch}/{number}")
-            batch = texts.batch(side.aspects(picked, wording))
-            pixels = look(model, torch.from_numpy(side.pixels(picked)).to(device), generator)
+            pixels = look(model, seen.to(device), generator)
             used = TEXTS if parts.multi_aspect else 1
             loss = step_loss(model, pixels, batch, parts, used).total
             take_step(model, optimiser, loss)
@@ -365,6 +396,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=int, default=5, help="epochs between looks at val")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="further processes that prepare batches")
     return parser
 
 
