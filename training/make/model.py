@@ -32,7 +32,7 @@ PIXELS: dict[str, Any] = {
 CONFIG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {
-        "timm_model_name": "regnetx_002", "timm_pool": "avg", "timm_proj": "linear", "image_size": [128, 160],
+        "timm_model_name": "regnetx_002", "timm_pool": "avg", "timm_proj": "linear", "image_size": [96, 128],
     },
     "text_cfg": {
         "context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 128, "heads": 4, "layers": 2,
