@@ -37,7 +37,7 @@ BEFORE = {"aspects": "raw", "local": "aspects", "make": "local", "released": "pu
 
 def run(row: str, seed: int, args: argparse.Namespace) -> Path:
     """Trains one row from one seed, unless it is there; returns its folder."""
-    folder: Path = args.out / f"{row}_{seed}"
+    folder: Path = args.out / f"{row}_{seed}_{args.epochs}"
     if not (folder / "weights" / "manifest.json").exists():
         command = [sys.executable, "-m", "clarify.training.make.train", "--data", str(args.data)]
         command += ["--parts", row, "--seed", str(seed), "--epochs", str(args.epochs), "--every", "1000"]

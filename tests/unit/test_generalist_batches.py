@@ -1,16 +1,22 @@
 """Batches of made-up dialogues: padded, none twice, the same from any number of processes."""
 
 import random
+import socket
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 import clarify
-from clarify.training.generalist.batches import BLOCK, Dialogues, loader
+from clarify.training.device import loader
+from clarify.training.generalist import train as training
+from clarify.training.generalist.batches import BLOCK, Dialogues, collate
 from clarify.training.generalist.dialogues import DialogueMaker
-from clarify.training.generalist.encode import encode, system_text
+from clarify.training.generalist.encode import Encoded, encode, system_text
+from clarify.training.generalist.pictures import PictureBank
 from clarify.training.generalist.world import load_names
 
 WEIGHTS = Path(clarify.__file__).parent / "weights" / "nano"
@@ -44,10 +50,71 @@ def test_batches_hold_all_dialogues_of_a_block_once_and_keep_to_their_tokens(tok
         assert not batch.weight[batch.ids == 0].any()
 
 
-def test_further_processes_make_other_dialogues_and_nothing_is_lost(tokenizer):
-    blocks = [len(dialogues(tokenizer)._groups(block, system_text())) for block in (0, 1)]
-    one = texts(islice(dialogues(tokenizer), sum(blocks)))
-    two = texts(islice(loader(dialogues(tokenizer), 2), 2 * min(blocks)))
-    assert len(set(two)) == len(two) and set(two) <= set(one)
-    later = texts(islice(dialogues(tokenizer, first=1), blocks[1]))
-    assert one[-len(later) :] == later
+def test_two_processes_take_turns_and_nothing_is_lost_or_made_twice(tokenizer):
+    """Block by block, in an order that depends on nothing but their number."""
+    counts = [len(dialogues(tokenizer)._groups(block, system_text())) for block in (0, 1)]
+    alone = [tuple(texts([batch])) for batch in islice(dialogues(tokenizer), sum(counts))]
+    first, second = alone[: counts[0]], alone[counts[0] :]
+    taking_turns = [batch for pair in zip(first, second, strict=False) for batch in pair]
+    shared = [tuple(texts([b])) for b in islice(loader(dialogues(tokenizer), 2), len(taking_turns))]
+    assert shared == taking_turns
+    assert len(set(texts(islice(dialogues(tokenizer), sum(counts))))) == len(texts_of(alone))
+
+
+def texts_of(batches):
+    return [text for batch in batches for text in batch]
+
+
+def test_a_resumed_training_sees_nothing_again(tokenizer):
+    """It begins with the block whose number is that of the steps done."""
+    seen = set(texts(islice(loader(dialogues(tokenizer), 2), 3)))
+    assert not seen & set(texts(islice(dialogues(tokenizer, first=3), 3)))
+
+
+def test_pictures_are_in_the_order_in_which_they_are_shown():
+    pixels = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 64, 64), np.uint8)
+    bank = PictureBank(
+        pixels, np.array(["lesion"] * 5), np.array(["train"] * 5), np.full((5, 1), np.nan, np.float32), ["a"]
+    )
+    batch = collate([Encoded([1, 2], [0.0, 1.0], [3, 0]), Encoded([4], [1.0], [2])], bank)
+    assert batch.ids.tolist() == [[1, 2], [4, 0]] and batch.weight.tolist() == [[0, 1], [1, 0]]
+    assert ((batch.pictures[:, 0, 0, 0] + 1) * 127.5).round().tolist() == [3, 0, 2]
+
+
+def test_training_goes_on_where_it_stopped_and_learns(tmp_path):
+    args = training.arguments().parse_args(
+        ["--data", "none", "--out", str(tmp_path), "--weights", str(WEIGHTS), "--tokens", "1500"]
+        + ["--steps", "2", "--layers", "6", "--threads", "1", "--minutes", "10"]
+    )
+    args.data = None
+    training.train(args)
+    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    args.steps = 3
+    training.train(args)
+    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (first["step"], second["step"]) == (2, 3) and second["seen"] > first["seen"] > 0
+    assert second["used"] > first["used"]
+    moved = [name for name, old in first["model"].items() if not torch.equal(old, second["model"][name])]
+    assert any("layers.5" in name for name in moved)
+
+
+def _average(rank: int, port: int, out: str) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    model = torch.nn.ModuleList([torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)])
+    model[0].weight.grad = torch.full((1, 2), 1.0 + rank)
+    if rank:  # the other process saw no picture
+        model[1].weight.grad = torch.full((1, 2), 4.0)
+    training.average(model)
+    seconds = training.agreed(10.0 * rank, 2, torch.device("cpu"))
+    Path(out, str(rank)).write_text(f"{[p.grad.tolist() for p in model.parameters()]} {seconds}")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_average_gradients_and_seconds(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_average, (port, str(tmp_path)), nprocs=2)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["[[[1.5, 1.5]], [[2.0, 2.0]]] 5.0"] * 2

@@ -24,6 +24,7 @@ from clarify.tools.concepts.encoder import FILES, DualEncoder, encode_patches, t
 from clarify.tools.concepts.prompts import prompts
 from clarify.tools.concepts.signs import signs_of
 from clarify.tools.weights import write_manifest
+from clarify.training.device import loader
 from clarify.training.make import train as training
 from clarify.training.make.aspects import Aspects
 from clarify.training.make.calibrate import fit, truths
@@ -210,6 +211,19 @@ def test_rare_classes_come_up_more_often_when_asked():
     assert 0.45 < (labels[drawn_rows] == "df").mean() < 0.55
     as_they_are = training.rows_of_epoch(labels, 4000, 1.0, np.random.default_rng(0))
     assert 0.07 < (labels[as_they_are] == "df").mean() < 0.13
+
+
+def test_further_processes_prepare_the_same_steps(folder):
+    small = drawn(12, 4)
+    side = training.Made(small, Captioner())
+    texts = training.Texts(open_clip.get_tokenizer(f"local-dir:{folder}"))
+    rows = np.arange(12).reshape(3, 4)
+    made = training.Steps(side, texts, rows, "0/7")
+    alone, shared = (list(loader(made, workers)) for workers in (0, 2))
+    assert len(alone) == len(shared) == 3
+    for (pixels, batch), (same, again), picked in zip(alone, shared, rows, strict=True):
+        assert np.array_equal(pixels.numpy(), small.pixels[picked]) and torch.equal(pixels, same)
+        assert all(torch.equal(one, other) for one, other in zip(batch, again, strict=True))
 
 
 def test_training_goes_on_where_it_stopped_and_is_exported(tmp_path, monkeypatch):

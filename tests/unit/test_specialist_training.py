@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
+from clarify.errors import BadInput
+from clarify.hashing import file_sha256
+from clarify.tools.specialist import load_network
+from clarify.training.specialist import train as training
 from clarify.training.specialist.calibrate import composites, mild, negatives, wash
 from clarify.training.specialist.data import Split, affine, augment, erase, resize
+from clarify.training.specialist.export import write_network
 from clarify.training.specialist.lessons import Pupil, Taught, Teachers, targets
 from clarify.training.specialist.train import (
     one_cycle,
@@ -156,3 +162,47 @@ def test_teachers_say_their_mean_and_weigh_as_they_are_told():
     label, shares = (pupil.loss(images, wanted, 0, 0, Taught(both, weight)) for weight in (0.0, 1.0))
     assert torch.allclose(pupil.loss(images, wanted, 0, 0), label)
     assert torch.allclose(pupil.loss(images, wanted, 0, 0, taught), 0.3 * label + 0.7 * shares)
+
+
+def run_of(tmp_path, *more):
+    args = training.arguments().parse_args(["--data", ".", "--out", str(tmp_path), *more])
+    return training.Run(args, 2, torch.device("cpu"))
+
+
+def test_a_run_goes_on_with_all_it_had(tmp_path):
+    torch.manual_seed(3)
+    first = run_of(tmp_path)
+    images = torch.rand(2, 3, 32, 40)
+    first.learnt(first.pupil(images)[0].square().mean(), 0.1)
+    first.epoch, first.spent, first.started_from = 4, 9.5, "abc"
+    first.save()
+    drawn = torch.rand(3), torch.rand(3, generator=first.generator)
+    second = run_of(tmp_path)
+    assert (second.epoch, second.step, second.spent, second.started_from) == (4, 1, 9.5, "abc")
+    assert torch.equal(drawn[0], torch.rand(3))
+    assert torch.equal(drawn[1], torch.rand(3, generator=second.generator))
+    for part in ("pupil", "ema"):
+        old, new = getattr(first, part).state_dict(), getattr(second, part).state_dict()
+        assert all(torch.equal(value, new[name]) for name, value in old.items())
+    assert any(
+        not torch.equal(a, b) for a, b in zip(first.ema.parameters(), first.model.parameters(), strict=True)
+    )
+    with pytest.raises(BadInput, match="colour"):
+        run_of(tmp_path, "--colour", "1.4")
+
+
+def test_a_finished_run_teaches_and_is_exported(tmp_path):
+    teacher = run_of(tmp_path / "made", "--network", "teacher", "--height", "32", "--width", "40")
+    (tmp_path / "made").mkdir()
+    teacher.save()
+    images = torch.rand(2, 3, 32, 40)
+    taught = training.load_teachers([tmp_path / "made" / "last.pt"], 0.5, torch.device("cpu")).judge(images)
+    with torch.no_grad():
+        assert torch.allclose(taught.shares, teacher.ema(images).softmax(1), atol=1e-5)
+    write_network(tmp_path / "made" / "last.pt", tmp_path / "out")
+    network, transform = load_network(tmp_path / "out")
+    assert transform(Image.new("RGB", (200, 150))).shape == (3, 32, 40)
+    with torch.no_grad():  # half precision
+        assert torch.allclose(network(images), teacher.ema(images), atol=0.02)
+    pupil = run_of(tmp_path / "pupil", "--teachers", str(tmp_path / "made" / "last.pt"))
+    assert pupil.settings["teachers"] == [file_sha256(tmp_path / "made" / "last.pt")]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from .dialogues import DialogueMaker
 from .encode import Encoded, encode, system_text
 from .pictures import PictureBank
 
-BLOCK = 192
-"""Fewest dialogues that are made at once, to be grouped by length."""
+BLOCK, TOKENS_EACH = 192, 24
+"""Dialogues that are made at once, to be grouped by length: one for so many tokens of a batch, so that a
+block is some ten batches, and never fewer than the first."""
 
 
 class Batch(NamedTuple):
@@ -75,7 +76,7 @@ class Dialogues(IterableDataset[Batch]):
 
     def _groups(self, block: int, system: str) -> list[list[Encoded]]:
         made = []
-        for i in range(max(BLOCK, self.tokens // 24)):
+        for i in range(max(BLOCK, self.tokens // TOKENS_EACH)):
             dialogue = self.maker.make(random.Random(f"{self.seed}/{block}/{i}"))
             made.append(encode(dialogue, self.tokenizer, system))
         groups: list[list[Encoded]] = [[]]
@@ -98,11 +99,3 @@ def collate(batch: list[Encoded], bank: PictureBank | None) -> Batch:
     indices = [index for item in batch for index in item.images]
     pictures = bank.tensor(indices) if bank is not None and indices else torch.zeros(0)
     return Batch(ids, weight, pictures)
-
-
-def loader(dialogues: Dialogues, workers: int) -> DataLoader[Any]:
-    """Batches from `workers` further processes, in an order that depends on nothing but their number."""
-    return DataLoader(
-        dialogues, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(),
-        prefetch_factor=4 if workers else None, multiprocessing_context="fork" if workers else None,
-    )  # fmt: skip

@@ -83,21 +83,17 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     return facts
 
 
-def write_card(out: Path, facts: dict[str, float], metrics: Path, pieces: str) -> None:
+def write_card(out: Path, facts: dict[str, float], metrics: Path, command: str) -> None:
     """Writes `MODEL_CARD.md`: how the weights came to be and what `clarify.bench.generalist` measured.
 
     Args:
         out: The model folder.
         facts: What `export` returned.
         metrics: What the bench wrote to `--json`.
-        pieces: How the run was cut, where it was not one piece.
+        command: What trained it.
     """
     sha256 = json.loads((out / "manifest.json").read_text("utf-8"))["files"]["model.safetensors"]
     card = (Path(__file__).parent / "card.md").read_text("utf-8")
-    command = (
-        "torchrun --nproc-per-node 2 -m clarify.training.generalist.train --data PATH "
-        f"--pictures runs/pictures.npz --minutes {facts['minutes']:.0f} --tokens 4096 --threads 1"
-    )
     lines = [
         "---",
         "name: clarify-nano",
@@ -105,9 +101,8 @@ def write_card(out: Path, facts: dict[str, float], metrics: Path, pieces: str) -
         "license: cc-by-nc-4.0",
         "library: transformers",
         "data: made-up dialogues; HAM10000 at 200x150 (clean_split train and val); drawn pictures",
-        f"command: {command}",
+        f"command: {json.dumps(command)}",
         *(f"{key}: {value}" for key, value in facts.items()),
-        f'pieces: "{pieces}"',
         f"sha256: {sha256}",
         "metrics:",
     ]
@@ -129,11 +124,13 @@ def main() -> None:
     parser.add_argument(
         "--metrics", type=Path, help="write the model card with what the bench wrote to --json"
     )
-    parser.add_argument("--pieces", default="one piece", help="how the run was cut, for the model card")
+    parser.add_argument("--made-by", default="", help="the command that trained it, for the model card")
     args = parser.parse_args()
+    if args.metrics and not args.made_by:
+        parser.error("--metrics writes the model card, which needs --made-by")
     facts = export(args.run, args.out, quantize=not args.full)
     if args.metrics:
-        write_card(args.out, facts, args.metrics, args.pieces)
+        write_card(args.out, facts, args.metrics, args.made_by)
     print(json.dumps(facts))
 
 

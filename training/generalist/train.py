@@ -9,7 +9,8 @@ wait far less than two threads that meet in every operation. `--weights FOLDER` 
 with a new optimizer and a new cycle of the learning rate. The model is on the GPU where there is one; it
 learns faster than one process makes dialogues, so give it `--workers`.
 
-Batches follow from the seed and the step, so no dialogue is seen twice.
+Dialogues follow from the seed and the number of their block; a resumed run begins with a block of which none
+was seen.
 The learning rate follows the share of `--minutes` used (warm-up, flat, linear to zero).
 """
 
@@ -30,8 +31,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, Idefics3ForConditionalGeneration
 
-from ..device import best_device
-from .batches import Batch, Dialogues, loader
+from ..device import best_device, loader
+from .batches import Batch, Dialogues
 from .dialogues import DialogueMaker
 from .encode import corpus, system_text, train_tokenizer
 from .model import LAYERS, answer_loss, build, grow
@@ -62,8 +63,8 @@ def rate(progress: float, warm: float = 0.02, decay_from: float = 0.5) -> float:
     return min(1.0, max(0.0, (1 - progress) / (1 - decay_from)))
 
 
-def main() -> None:
-    """Parses the arguments and trains."""
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -90,18 +91,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="further processes that make dialogues")
     parser.add_argument("--steps", type=int, default=10**9)
-    args = parser.parse_args()
-    train(args)
+    return parser
 
 
 def train(args: argparse.Namespace) -> None:
     """Runs or resumes the training that `args` describe; writes `checkpoint.pt`."""
     torch.set_num_threads(args.threads)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if world > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    torch.manual_seed(args.seed)
     device = best_device()
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     bank = PictureBank.load(args.pictures) if args.pictures else None
     labels = bank.names if bank is not None else []
@@ -121,7 +121,8 @@ def train(args: argparse.Namespace) -> None:
     if args.compile:
         decoder = torch.compile(decoder, dynamic=True)
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")
-    total, last = torch.zeros((), device=device), time.time()
+    losses: list[Tensor] = []
+    last = time.time()
     made = Dialogues(maker, tokenizer, bank, f"{args.seed}.{rank}", step, args.tokens, args.longest)
     for batch in loader(made, args.workers):
         progress = used / (60 * args.minutes)
@@ -130,16 +131,17 @@ def train(args: argparse.Namespace) -> None:
         loss = take_step(model, optims, batch.to(device), decoder, args.lr * rate(progress))
         now = time.time()
         used = agreed(used + now - last, world, device)
-        last, total = now, total + loss
+        last = now
+        losses.append(loss)
         step, seen = step + 1, seen + world * int(batch.ids.numel())
         if step % 200 == 0 and rank == 0:
             row = {"step": step, "tokens": seen, "minutes": round(used / 60, 1)}
-            row |= {"loss": round(float(total) / 200, 4), **judge(model, test, decoder)}
+            row |= {"loss": round(float(torch.stack(losses).mean()), 4), **judge(model, test, decoder)}
             line = json.dumps({**row, "tokens_per_second": round(seen / used)})
             print(line, flush=True)
             log.write(line + "\n")
             log.flush()
-            total = torch.zeros((), device=device)
+            losses.clear()
         if step % 500 == 0 and rank == 0:
             save(checkpoint, model, optims, used, step, seen)
     if rank == 0:
@@ -270,4 +272,4 @@ def save(
 
 
 if __name__ == "__main__":
-    main()
+    train(arguments().parse_args())

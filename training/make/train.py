@@ -8,7 +8,8 @@ Of HAM10000 only the train side of ``clean_split`` is learnt from; val is printe
 `clarify.bench.make`. ``--table`` trains on a training table of your own instead (`prepare`, `tables`), and
 ``--model`` begins with any model of open_clip. ``last.pt`` holds all that is needed to go on after a stop.
 With torchrun the batch is shared by several processes (`gather`), each with a GPU where there are any; their
-weights stay equal, statistics of batch norms are those of the first.
+weights stay equal, statistics of batch norms are those of the first. A GPU learns faster than one process
+prepares batches: give it ``--workers``.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from ...errors import BadInput
 from ...tools.concepts.encoder import DEFAULT, encode_patches, pixel_statistics
 from ...tools.concepts.prompts import prompts
-from ..device import best_device
+from ..device import best_device, loader
 from ..specialist.data import LABELS, colour_jitter, random_affine, resize
 from ..specialist.train import one_cycle, parameter_groups
-from .aspects import TEXTS, Aspects
+from .aspects import TEXTS
+from .batches import Batch, Steps, Texts, rows_of_epoch
 from .calibrate import calibrate
 from .captions import Captioner
 from .data import Pictures, drawn, ham
@@ -57,100 +58,8 @@ ROWS: dict[str, Parts] = {
 negatives of it there, which made-up captions need: two moles on the back would push each other away."""
 
 
-_MOST_KEPT = 200_000
-"""Most texts whose ids are kept."""
 _TOKENIZED = 20_000
 """Most rows of a table that a new tokenizer is trained on."""
-
-
-class Batch(NamedTuple):
-    """The texts of B pictures.
-
-    Attributes:
-        ids: Token ids of the distinct texts, (m, context).
-        which: Which of them each text is, (B, 11).
-        mask: Which texts there are, (B, 11).
-        numbers: The texts as numbers, (B, 11).
-        also: Numbers of further texts that are true of each picture, (B, K); -1 where there are fewer.
-    """
-
-    ids: Tensor
-    which: Tensor
-    mask: Tensor
-    numbers: Tensor
-    also: Tensor
-
-
-class Texts:
-    """Token ids of texts, each tokenised once.
-
-    Args:
-        tokenize: Texts -> ids (n, context): padded, truncated, with the end mark.
-    """
-
-    def __init__(self, tokenize: Callable[[list[str]], Tensor]) -> None:
-        self._tokenize = tokenize
-        self._kept: dict[str, Tensor] = {}
-        self._numbers: dict[str, int] = {}
-
-    def ids(self, texts: Sequence[str]) -> Tensor:
-        """Ids of texts, (n, context)."""
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.clear()
-            self._numbers.clear()
-        new = [text for text in dict.fromkeys(texts) if text not in self._kept]
-        if new:
-            self._kept |= zip(new, self._tokenize(new), strict=True)
-        return torch.stack([self._kept[text] for text in texts])
-
-    def batch(self, aspects: Sequence[Aspects]) -> Batch:
-        """The texts of a batch."""
-        distinct: dict[str, int] = {}
-        rows = [[distinct.setdefault(text, len(distinct)) for text in one.texts()] for one in aspects]
-        which, mask = torch.tensor(rows), torch.tensor([one.mask() for one in aspects])
-        ids = self.ids([*distinct, *(text for one in aspects for text in one.also)])[: len(distinct)]
-        numbers = torch.tensor([self._number(text) for text in distinct])
-        most = max(len(one.also) for one in aspects)
-        also = [[*map(self._number, one.also), *[-1] * (most - len(one.also))] for one in aspects]
-        return Batch(ids, which, mask, numbers[which], torch.tensor(also, dtype=torch.long))
-
-    def _number(self, text: str) -> int:
-        """A number that means the same text in every process."""
-        if text not in self._numbers:
-            self._numbers[text] = hash(tuple(self._kept[text].tolist()))
-        return self._numbers[text]
-
-
-class Steps(Dataset[tuple[Tensor, Batch]]):
-    """What the steps of an epoch see.
-
-    Args:
-        side: Pictures with texts.
-        texts: Their tokens.
-        rows: Which pictures, (steps, batch).
-        name: Of the epoch: all processes say the same thing in the same words.
-    """
-
-    def __init__(self, side: Side, texts: Texts, rows: np.ndarray, name: str) -> None:
-        self._side, self._texts, self._rows, self._name = side, texts, rows, name
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Batch]:
-        """Pictures uint8 (batch, h, w, 3) and the texts of a step."""
-        if number >= len(self):
-            raise IndexError(number)
-        picked, wording = self._rows[number], random.Random(f"{self._name}/{number}")
-        batch = self._texts.batch(self._side.aspects(picked, wording))
-        return torch.from_numpy(self._side.pixels(picked)), batch
-
-
-def loader(made: Steps, workers: int) -> DataLoader[Any]:
-    """The steps in order, prepared by so many further processes."""
-    return DataLoader(
-        made, batch_size=None, num_workers=workers, multiprocessing_context="fork" if workers else None
-    )
 
 
 def step_loss(
@@ -179,19 +88,6 @@ def step_loss(
     scale = model.logit_scale.exp()  # type: ignore[operator]
     seen = gather(images.float(), texts, mask, numbers, also) if dist.is_initialized() else None
     return make_loss(images.float(), patches.float(), texts, mask, scale, parts, numbers, seen, also)
-
-
-def rows_of_epoch(labels: np.ndarray, n: int, power: float, rng: np.random.Generator) -> np.ndarray:
-    """Draws pictures so that a class of share s comes up in proportion to s to the power; 1: as they are.
-
-    Where all are of one class each comes up once.
-    """
-    counts = np.unique(labels, return_counts=True)
-    if len(counts[0]) == 1:
-        return np.asarray(rng.permutation(len(labels))[:n])
-    weight = dict(zip(counts[0], counts[1].astype(float) ** (power - 1), strict=True))
-    odds = np.array([weight[label] for label in labels])
-    return np.asarray(rng.choice(len(labels), n, p=odds / odds.sum()))
 
 
 @torch.no_grad()
@@ -407,7 +303,7 @@ def main() -> None:
     if args.pretrained and (not args.model or args.model.startswith(LOCAL)):
         parser.error("--pretrained needs an architecture in --model")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if best_device().type == "cuda" else "gloo")
     towers = train(args)
     if int(os.environ.get("RANK", 0)) == 0:
         towers.export(args.out)

@@ -122,23 +122,26 @@ def measure(folder: Path, data: Path, seed: int) -> dict[str, Any]:
     return out
 
 
-def write_card(folder: Path, data: Path, checkpoint: Path | None, seed: int) -> None:
-    """Measure on the test side and write ``metrics.json`` and ``MODEL_CARD.md``."""
+def write_card(folder: Path, data: Path, checkpoint: Path | None, command: str, seed: int) -> None:
+    """Measure on the test side and write ``metrics.json`` and ``MODEL_CARD.md``.
+
+    Args:
+        folder: exported weights.
+        data: folder with the HAM10000 archive.
+        checkpoint: what training saved, or None for a network from elsewhere.
+        command: what trained it.
+        seed: as `measure` takes it.
+    """
+    run: dict[str, Any] = {"command": json.dumps(command)}
+    if checkpoint is not None:
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        run |= {"epochs": saved["epoch"], "minutes": round(saved["spent"] / 60, 1)}
+        run |= {name: json.dumps(value) for name, value in saved["settings"].items()}
+        if saved["started_from"]:  # one more cycle from weights that were shipped before
+            run["started_from_sha256"] = saved["started_from"]
     figures = measure(folder, data, seed)
     (folder / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n")
     test = figures["test"]
-    run: dict[str, Any] = {}
-    command = "python -m clarify.training.specialist.train --data PATH --epochs 60 --minutes 43"
-    if checkpoint is not None:
-        saved = torch.load(checkpoint, weights_only=True)
-        run = {"epochs": saved["epoch"], "minutes": round(saved["spent"] / 60, 1), "seed": saved["seed"]}
-        if saved["started_from"]:  # one more cycle from weights that were shipped before
-            command += (
-                "; then with --start model.safetensors --lr 2e-3 --minutes 42 --threads 1 (both without the "
-                "losses of mask and patient); then with --start model.safetensors --lr 2e-3 --mixup 0.1 "
-                "--epochs 130 --minutes 75 --seed 20261130"
-            )
-            run["started_from_sha256"] = saved["started_from"]
     lines = [
         "---",
         "name: clarify-specialist",
@@ -146,7 +149,6 @@ def write_card(folder: Path, data: Path, checkpoint: Path | None, seed: int) -> 
         "license: cc-by-nc-4.0",
         "library: timm",
         "data: HAM10000 at 200x150, clean_split (5958 train, 852 val, 1703 test pictures)",
-        f"command: {command}",
         *(f"{key}: {value}" for key, value in run.items()),
         f"sha256: {file_sha256(folder / 'model.safetensors')}",
         "metrics:",

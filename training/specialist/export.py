@@ -1,6 +1,6 @@
 """Turn a checkpoint into the folder that `clarify.tools.specialist.Specialist` loads.
 
-    python -m clarify.training.specialist.export --data PATH --checkpoint runs/specialist/last.pt
+    python -m clarify.training.specialist.export --data PATH --checkpoint LAST.PT --made-by ...
     python -m clarify.training.specialist.export --data PATH --network FOLDER --out FOLDER   (any timm model)
 
 The network goes to half precision; temperature, class offset, shortlist limits and scope head are fitted on
@@ -43,24 +43,24 @@ GUARDED = (LABELS.index("mel"),)
 """Melanoma must be on the shortlists of melanomas as often as the promise says."""
 
 
-def write_network(checkpoint: Path, folder: Path, which: str) -> None:
-    """Weights as fp16 safetensors and timm's own config beside them.
+def write_network(checkpoint: Path, folder: Path) -> None:
+    """Averaged weights as fp16 safetensors and timm's own config beside them.
 
     Args:
         checkpoint: what training saved.
         folder: where to write.
-        which: ``ema`` or ``model``.
     """
     saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    model = build(saved["network"])
-    model.load_state_dict(saved[which])
+    settings = saved["settings"]
+    model = build(settings["network"])
+    model.load_state_dict(saved["ema"])
     folder.mkdir(parents=True, exist_ok=True)
     weights.save_half(model, folder / "model.safetensors")
     data = {k: INPUT[k] for k in ("mean", "std", "interpolation", "crop_pct")}
-    data["input_size"] = [3, *saved["size"]]
+    data["input_size"] = [3, settings["height"], settings["width"]]
     config = {
         "architecture": "resnet18", "num_classes": len(LABELS),
-        "num_features": int(model.num_features), "model_args": NETWORKS[saved["network"]],
+        "num_features": int(model.num_features), "model_args": NETWORKS[settings["network"]],
         "pretrained_cfg": {**data, "crop_mode": "squash", "label_names": list(LABELS)},
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -166,7 +166,7 @@ def export(args: argparse.Namespace) -> None:
             if args.network != folder:
                 (folder / name).write_bytes((args.network / name).read_bytes())
     else:
-        write_network(args.checkpoint, folder, args.which)
+        write_network(args.checkpoint, folder)
     train, val = load_split(args.data, "train"), load_split(args.data, "val")
     reader = Reader(folder)
     first, second = looks(reader, val)
@@ -185,7 +185,7 @@ def export(args: argparse.Namespace) -> None:
     write_manifest(folder)
     print(json.dumps({"power": power, **fitted}), flush=True)
     if not args.no_test:
-        write_card(folder, args.data, args.checkpoint if not args.network else None, args.seed)
+        write_card(folder, args.data, args.checkpoint if not args.network else None, args.made_by, args.seed)
 
 
 def main() -> None:
@@ -195,7 +195,6 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/specialist/last.pt"))
-    parser.add_argument("--which", choices=("ema", "model"), default="ema")
     parser.add_argument("--network", type=Path, help="folder with a timm model instead of a checkpoint")
     parser.add_argument("--out", type=Path, default=specialist.DEFAULT)
     parser.add_argument("--power", type=float, help="class offset power; chosen on validation when absent")
@@ -204,7 +203,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-test", action="store_true", help="do not open the test side, write no card")
-    export(parser.parse_args())
+    parser.add_argument("--made-by", default="", help="the commands that trained it, for the model card")
+    args = parser.parse_args()
+    if not args.no_test and not args.made_by:
+        parser.error("the model card needs --made-by; --no-test writes none")
+    export(args)
 
 
 if __name__ == "__main__":

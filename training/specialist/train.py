@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ...errors import BadInput
 from ...hashing import file_sha256
 from ..device import best_device
 from ..segmenter.data import load_pairs
@@ -84,6 +85,10 @@ def evaluate(model: nn.Module, images: Tensor, labels: np.ndarray) -> dict[str, 
     }
 
 
+SETTINGS = "network height width batch lr decay ema mixup colour smoothing mask patient taught seed".split()
+"""Arguments that a resumed training must repeat."""
+
+
 class Run:
     """All that a training is made of, and its checkpoint.
 
@@ -92,7 +97,11 @@ class Run:
         sites: How many sites the pictures name.
         device: Where it runs.
 
+    Raises:
+        BadInput: The checkpoint is of a training with other settings.
+
     Attributes:
+        settings: What a run must have in common with its checkpoint; stays in it for the model card.
         epoch: Epochs done.
         step: Steps done.
         spent: Seconds spent.
@@ -100,6 +109,8 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, sites: int, device: torch.device) -> None:
         self.args, self.last = args, args.out / "last.pt"
+        self.settings = {name: getattr(args, name) for name in SETTINGS}
+        self.settings["teachers"] = [file_sha256(file) for file in args.teachers]
         self.generator = torch.Generator().manual_seed(args.seed)
         self.model = build(args.network).to(device, memory_format=torch.channels_last)
         self.pupil = Pupil(self.model, sites).to(device)
@@ -125,19 +136,30 @@ class Run:
 
     def save(self) -> None:
         """Writes ``last.pt`` in one go."""
-        parts = ("model", "pupil", "ema", "optimiser")
-        state = {part: getattr(self, part).state_dict() for part in parts}
-        state |= {name: getattr(self, name) for name in ("epoch", "step", "spent", "started_from")}
-        state |= {"generator": self.generator.get_state(), "seed": self.args.seed}
-        state |= {"network": self.args.network, "size": (self.args.height, self.args.width)}
+        state = {part: getattr(self, part).state_dict() for part in ("pupil", "ema", "optimiser")}
+        state |= {
+            name: getattr(self, name) for name in ("epoch", "step", "spent", "started_from", "settings")
+        }
+        state |= {"generator": self.generator.get_state(), "chance": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["cuda_chance"] = torch.cuda.get_rng_state()
         torch.save(state, self.last.with_suffix(".tmp"))
         self.last.with_suffix(".tmp").replace(self.last)
 
     def _load(self, device: torch.device) -> None:
         saved = torch.load(self.last, weights_only=True, map_location=device)
+        changed = [name for name, value in self.settings.items() if saved["settings"].get(name) != value]
+        if changed:
+            raise BadInput(
+                f"{self.last} was made with another {', '.join(changed)}",
+                hint="Say the same again, or begin anew with another --out.",
+            )
         for part in ("pupil", "ema", "optimiser"):
             getattr(self, part).load_state_dict(saved[part])
         self.generator.set_state(saved["generator"].cpu())
+        torch.set_rng_state(saved["chance"].cpu())
+        if "cuda_chance" in saved and torch.cuda.is_available():
+            torch.cuda.set_rng_state(saved["cuda_chance"].cpu())
         for name in ("epoch", "step", "spent", "started_from"):
             setattr(self, name, saved[name])
 
@@ -147,8 +169,9 @@ def load_teachers(checkpoints: Sequence[Path], weight: float, device: torch.devi
     networks = []
     for file in checkpoints:
         saved = torch.load(file, weights_only=True, map_location=device)
-        networks.append(build(saved["network"]).to(device, memory_format=torch.channels_last))
-        networks[-1].load_state_dict(saved["ema"])
+        network = build(saved["settings"]["network"])
+        network.load_state_dict(saved["ema"])
+        networks.append(network.to(device, memory_format=torch.channels_last))
     return Teachers(networks, weight) if networks else None
 
 
@@ -236,8 +259,8 @@ def take_step(pupil: Pupil, optimiser: torch.optim.Optimizer, loss: Tensor) -> N
     optimiser.step()
 
 
-def main() -> None:
-    """Command line."""
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -265,8 +288,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, default=3, help="epochs between looks at val and checkpoints")
-    train(parser.parse_args())
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    train(arguments().parse_args())
