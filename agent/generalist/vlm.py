@@ -109,7 +109,7 @@ class LocalVLM(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return super()._get_ls_params(stop=stop, **kwargs) | {
             "ls_provider": "clarify",
-            "ls_model_name": self.loaded.name,
+            "ls_model_name": kwargs.get("model", self.loaded.name),
         }
 
     def bind_tools(
