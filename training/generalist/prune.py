@@ -1,0 +1,185 @@
+"""Removes the decoder blocks of a vision-language model that change little, before it is stored in 4 bits.
+
+    python -m clarify.training.generalist.prune --weights FOLDER --remove 1 --out runs/pruned --data PATH
+    python -m clarify.training.generalist.prune --weights FOLDER --remove 8 --out runs/pruned --chats FILE
+
+Blocks are ranked by their influence on calibration data (Men et al. 2024, ShortGPT, arXiv 2403.03853,
+equation 1): one less the cosine between what goes in and what comes out, averaged over tokens. The data are
+nano's training dialogues, or the chats of a file: a JSON list of messages a line, as `apply_chat_template`
+takes them. What is written is not quantized: recover with `train --weights`, then `export` to NF4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+
+from ...errors import BadInput
+
+Inputs = Mapping[str, Any]
+"""What a model's forward takes; its `attention_mask`, where there is one, says which tokens count."""
+
+
+def blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """The blocks of the text decoder, first to last.
+
+    Raises:
+        BadInput: The model has no list of decoder blocks.
+    """
+    layers = getattr(model.get_decoder(), "layers", None)
+    if not isinstance(layers, nn.ModuleList):
+        raise BadInput(
+            f"{type(model).__name__} has no list of decoder blocks", hint="Give a vision-language model."
+        )
+    return layers
+
+
+@torch.no_grad()
+def influence(model: PreTrainedModel, data: Iterable[Inputs]) -> list[float]:
+    """How much each block changes what goes through it, 0..2, averaged over all tokens of the data.
+
+    Args:
+        model: Any vision-language model of transformers.
+        data: Inputs of its forward.
+
+    Raises:
+        BadInput: There are no tokens.
+    """
+    layers = blocks(model)
+    total = torch.zeros(len(layers), dtype=torch.float64)
+    counted, mask = 0, None
+
+    def listen(number: int) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            before = args[0] if args else kwargs["hidden_states"]
+            after = output[0] if isinstance(output, tuple) else output
+            changed = 1 - nn.functional.cosine_similarity(before.double(), after.double(), dim=-1)
+            total[number] += float(changed.sum() if mask is None else changed[mask].sum())
+
+        return hook
+
+    handles = [layer.register_forward_hook(listen(i), with_kwargs=True) for i, layer in enumerate(layers)]
+    try:
+        for inputs in data:
+            known: Tensor | None = inputs.get("attention_mask")
+            mask = known.bool() if known is not None else None
+            counted += int(mask.sum()) if mask is not None else int(inputs["input_ids"].numel())
+            model.eval()(**inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not counted:
+        raise BadInput("there is nothing to calibrate with", hint="Give dialogues or chats.")
+    return [float(value) / counted for value in total]
+
+
+def keep(model: PreTrainedModel, kept: Sequence[int]) -> None:
+    """Leaves only some blocks, in their order; the model's configuration says so afterwards.
+
+    Args:
+        model: Changed in place.
+        kept: Numbers of blocks.
+
+    Raises:
+        BadInput: A number is of no block, or there is none.
+    """
+    layers, order = blocks(model), sorted(set(kept))
+    if not order or not 0 <= order[0] <= order[-1] < len(layers):
+        raise BadInput(
+            f"blocks {order} cannot be kept of {len(layers)}", hint="Keep at least one, counted from 0."
+        )
+    config: Any = model.config.get_text_config()
+    for name in ("layer_types", "no_rope_layers"):
+        if isinstance(known := getattr(config, name, None), list) and len(known) == len(layers):
+            setattr(config, name, [known[i] for i in order])
+    model.get_decoder().layers = nn.ModuleList(layers[i] for i in order)
+    config.num_hidden_layers = len(order)
+    for number, layer in enumerate(blocks(model)):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):  # the place of its keys and values in the cache
+                module.layer_idx = number
+
+
+def least(influences: Sequence[float], remove: int) -> list[int]:
+    """The blocks to remove: those of least influence, never the first or the last one (ibid., section 3)."""
+    inner = range(1, len(influences) - 1)
+    if not 0 <= remove <= len(inner):
+        raise BadInput(f"{remove} of {len(influences)} blocks cannot be removed", hint="Remove fewer.")
+    return sorted(sorted(inner, key=lambda i: influences[i])[:remove])
+
+
+def load_full(folder: Path) -> PreTrainedModel:
+    """A model in full precision; NF4 is undone, so what it rounded stays rounded."""
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
+    if getattr(model, "is_quantized", False):
+        model = model.dequantize()
+    return model.float()
+
+
+def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int) -> Iterable[Inputs]:
+    """Batches of nano's training dialogues, as inputs."""
+    from tokenizers import Tokenizer
+
+    from .batches import Dialogues
+    from .dialogues import DialogueMaker
+    from .pictures import PictureBank
+    from .train import FACTS
+    from .world import load_names, load_phrases
+
+    bank = PictureBank.load(pictures) if pictures else None
+    labels = bank.names if bank else []
+    maker = DialogueMaker("train", load_names(data), load_phrases(FACTS), labels, bank)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for batch in islice(Dialogues(maker, tokenizer, bank, "calibration", 0, 4096, 1400), n):
+        inputs = {"input_ids": batch.ids, "attention_mask": (batch.ids != 0).long()}
+        shown = {"pixel_values": batch.pictures[None]} if batch.pictures.numel() else {}
+        yield inputs | shown
+
+
+def chats(folder: Path, file: Path) -> Iterable[Inputs]:
+    """Chats of a file as inputs, one by one."""
+    processor: Any = AutoProcessor.from_pretrained(folder)
+    for line in file.read_text("utf-8").splitlines():
+        yield processor.apply_chat_template(
+            json.loads(line), tokenize=True, return_dict=True, return_tensors="pt"
+        )
+
+
+def main() -> None:
+    """Ranks, removes and saves."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="a model folder")
+    parser.add_argument("--remove", type=int, required=True, help="how many blocks")
+    parser.add_argument("--out", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="calibrate with nano's dialogues; as `train` takes it")
+    source.add_argument("--chats", type=Path, help="calibrate with the chats of a file")
+    parser.add_argument("--pictures", type=Path, help="of nano's dialogues; as `train` takes it")
+    parser.add_argument("--batches", type=int, default=24)
+    args = parser.parse_args()
+    model = load_full(args.weights)
+    data = (
+        chats(args.weights, args.chats)
+        if args.chats
+        else own_dialogues(args.weights, args.data, args.pictures, args.batches)
+    )
+    found = influence(model, data)
+    removed = least(found, args.remove)
+    keep(model, [i for i in range(len(found)) if i not in removed])
+    model.to(torch.bfloat16).save_pretrained(args.out)
+    AutoProcessor.from_pretrained(args.weights).save_pretrained(args.out)
+    print(json.dumps({"influence": [round(v, 4) for v in found], "removed": removed}))
+
+
+if __name__ == "__main__":
+    main()
