@@ -103,9 +103,9 @@ def keep(model: PreTrainedModel, kept: Sequence[int]) -> None:
     model.get_decoder().layers = nn.ModuleList(layers[i] for i in order)
     config.num_hidden_layers = len(order)
     for number, layer in enumerate(blocks(model)):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):  # the place of its keys and values in the cache
-                module.layer_idx = number
+        placed: list[Any] = [part for part in layer.modules() if hasattr(part, "layer_idx")]
+        for part in placed:  # the place of its keys and values in the cache
+            part.layer_idx = number
 
 
 def least(influences: Sequence[float], remove: int) -> list[int]:
