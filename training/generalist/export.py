@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForImageTextToText,
+    AutoProcessor,
     BitsAndBytesConfig,
     GenerationConfig,
     Idefics3ForConditionalGeneration,
@@ -24,6 +25,8 @@ from transformers import (
 from ...hashing import file_sha256
 from .encode import IMAGE_TOKENS, wrap_tokenizer
 from .model import build, depth, image_processor
+
+WEIGHTS = "model.safetensors"
 
 
 def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, dict[str, float]]:
@@ -66,21 +69,20 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     )
     full = run / "full"
     model.to(torch.bfloat16).save_pretrained(full)
-    out.mkdir(parents=True, exist_ok=True)
-    if quantize:
-        packed = AutoModelForImageTextToText.from_pretrained(
-            full, quantization_config=nf4(), dtype=torch.bfloat16, device_map={"": "cpu"}
-        )
-        packed.save_pretrained(out)
-    else:
-        model.save_pretrained(out)
-    processor.save_pretrained(out)
-    weights = out / "model.safetensors"
-    facts |= {"bytes": weights.stat().st_size}
-    facts |= {"parameters": sum(p.numel() for p in model.parameters())}
-    manifest = {"files": {weights.name: file_sha256(weights)}}
+    processor.save_pretrained(full)
+    store(full, out, quantize=quantize)
+    facts |= {"bytes": (out / WEIGHTS).stat().st_size}
+    return facts | {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def store(full: Path, out: Path, *, quantize: bool = True) -> None:
+    """Writes an unquantized model folder anew, in NF4, with its processor and the hash of its weights."""
+    packing = {"quantization_config": nf4(), "device_map": {"": "cpu"}} if quantize else {}
+    model = AutoModelForImageTextToText.from_pretrained(full, dtype=torch.bfloat16, **packing)
+    model.save_pretrained(out)
+    AutoProcessor.from_pretrained(full).save_pretrained(out)
+    manifest = {"files": {WEIGHTS: file_sha256(out / WEIGHTS)}}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return facts
 
 
 def write_card(out: Path, facts: dict[str, float], metrics: Path, command: str) -> None:

@@ -12,6 +12,7 @@ takes them. What is written is not quantized: recover with `train --weights`, th
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -119,9 +120,12 @@ def least(influences: Sequence[float], remove: int) -> list[int]:
 def load_full(folder: Path) -> PreTrainedModel:
     """A model in full precision; NF4 is undone, so what it rounded stays rounded."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
-    if getattr(model, "is_quantized", False):
-        model = model.dequantize()
-    return model.float()
+    if not getattr(model, "is_quantized", False):
+        return model.float()
+    state, config = model.dequantize().state_dict(), copy.deepcopy(model.config)
+    plain = type(model)(config)  # one that can be saved, which what was dequantized cannot
+    plain.load_state_dict(state)
+    return plain.float().eval()
 
 
 def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int) -> Iterable[Inputs]:

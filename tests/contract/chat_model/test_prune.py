@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from clarify.agent.generalist import LocalVLM, ModelStore
 from clarify.errors import BadInput
+from clarify.training.generalist.export import WEIGHTS, store
 from clarify.training.generalist.prune import blocks, influence, keep, least, load_full
 
 FAMILIES = ("nano", "smol", "qwen")
@@ -82,6 +83,19 @@ def test_what_is_left_is_saved_loaded_and_talks(family, folders, tmp_path):
     vlm = LocalVLM.from_folder(tmp_path, store=ModelStore(), quantize=False, max_new_tokens=8)
     first = vlm.invoke("what is it?")
     assert vlm.invoke("what is it?").content == first.content  # from the prefix cache, whose places are new
+
+
+def test_a_model_in_4_bits_is_pruned_and_stored_in_4_bits_again(folders, tmp_path):
+    store(folders["nano"], tmp_path / "nf4")
+    model = load_full(tmp_path / "nf4")
+    keep(model, [1])
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "pruned")
+    AutoProcessor.from_pretrained(tmp_path / "nf4").save_pretrained(tmp_path / "pruned")
+    store(tmp_path / "pruned", tmp_path / "again")
+    before, after = ((tmp_path / name / WEIGHTS).stat().st_size for name in ("nf4", "again"))
+    assert after < before
+    vlm = LocalVLM.from_folder(tmp_path / "again", store=ModelStore(), max_new_tokens=4)
+    assert vlm.loaded.quantized and vlm.invoke("what is it?").usage_metadata["output_tokens"] > 0
 
 
 def test_the_first_and_the_last_block_stay_and_so_does_one(folders):
