@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections import Counter
 
 import pytest
 import torch
@@ -26,7 +28,7 @@ from clarify.training.generalist.encode import (
 )
 from clarify.training.generalist.model import build, depth, grow
 from clarify.training.generalist.phrasing import say_rows
-from clarify.training.generalist.wording import load_wordings
+from clarify.training.generalist.wording import Wording, load_wordings, misspelt
 from clarify.training.generalist.world import World, load_names
 
 TOOLS = [
@@ -274,3 +276,29 @@ def test_a_deeper_decoder_starts_as_the_shallow_one():
     with torch.no_grad():
         assert torch.allclose(shallow(input_ids=ids).logits, deep(input_ids=ids).logits, atol=1e-5)
     assert all(torch.equal(v, state[k]) for k, v in grow(state, state).items())
+
+
+def test_words_are_lost_swapped_or_misspelt_in_training_but_never_what_is_asked_for():
+    """A slot stays whole, and a lost word is one that no intent has for itself."""
+    wording, rng = Wording("train"), random.Random(0)
+    common = wording._common["named"]
+    assert {"the", "is", "what"} <= common and not {"treatment", "cause", "rash"} & common
+    changed = 0
+    for _ in range(600):
+        before = rng.choice(wording.words["named"]["treatment"])
+        after = wording._disturb(rng, before, common)
+        changed += after != before
+        assert sorted(re.findall(r"{d\d?}", after)) == sorted(re.findall(r"{d\d?}", before))
+        lost = Counter(before.split()) - Counter(after.split())
+        if len(after.split()) < len(before.split()):
+            assert {word.lower().strip(",.?!") for word in lost} <= common
+    assert 120 < changed < 260
+    held_back = Wording("test")
+    text = held_back.words["named"]["tests"][0]
+    assert all(held_back._disturb(rng, text, common) == text for _ in range(50))
+
+
+def test_a_misspelt_word_differs_by_one_slip():
+    found = {misspelt(random.Random(seed), "treated") for seed in range(200)}
+    assert {"teated", "ttreated", "rteated"} <= found and all(6 <= len(word) <= 8 for word in found)
+    assert misspelt(random.Random(0), "how") == "how"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 from .world import WORDS, Split
 
 Wordings = dict[str, dict[str, list[str]]]
 _HERE = Path(__file__).parent
+_FEW, _SHARE = 20, 0.35
+"""A common word is in so many questions, and no intent has more than this share of them."""
 _SLOT = re.compile(r"\{d\d?\}")
 
 
@@ -24,6 +27,28 @@ def load_wordings(split: Split) -> Wordings:
     return merged
 
 
+def misspelt(rng: random.Random, word: str) -> str:
+    """The word with one letter left out, doubled, or swapped with the next."""
+    at = rng.randrange(max(1, len(word) - 1))
+    kept = rng.choice((word[at + 1 : at + 2], word[at] * 2 + word[at + 1 : at + 2], word[at : at + 2][::-1]))
+    return word[:at] + kept + word[at + 2 :] if len(word) > 3 else word
+
+
+def _common(intents: dict[str, list[str]]) -> frozenset[str]:
+    """Words that no intent has for itself, so that what is asked for does not hang on them."""
+    seen = {
+        intent: Counter(word for text in wordings for word in set(map(_bare, text.split())))
+        for intent, wordings in intents.items()
+    }
+    total = sum(seen.values(), Counter[str]())
+    most = {word: max(counts[word] for counts in seen.values()) for word in total}
+    return frozenset(w for w, n in total.items() if len(seen) == 1 or (n >= _FEW and most[w] <= n * _SHARE))
+
+
+def _bare(word: str) -> str:
+    return word.lower().strip(",.?!")
+
+
 class Wording:
     """Draws wordings of one split; on the training side it also varies them.
 
@@ -34,30 +59,41 @@ class Wording:
     def __init__(self, split: Split) -> None:
         self.split = split
         self.words = load_wordings(split)
+        self._common = {group: _common(intents) for group, intents in self.words.items()}
 
     def pick(self, rng: random.Random, group: str, intent: str, **slots: str) -> str:
         """Draws a wording and fills its slots.
 
-        In training one word in some sentences is lost, a name gets a neighbour it did not have (so that a
-        name ends where it ends, not where a template does), and a named question may be a sentence that
+        In training some words are lost, swapped or misspelt, a name gets a neighbour it did not have (so that
+        a name ends where it ends, not where a template does), and a named question may be a sentence that
         names the disease and a question that does not.
         """
         if self.split == "train" and group == "named" and rng.random() < 0.25:
             text = f"{rng.choice(self.words['context']['any'])} {rng.choice(self.words['follow'][intent])}"
         else:
-            text = self._lose(rng, rng.choice(self.words[group][intent]))
+            text = self._disturb(rng, rng.choice(self.words[group][intent]), self._common[group])
         text = self._neighbour(rng, text)
         for key, value in slots.items():
             text = text.replace("{" + key + "}", value)
         return text
 
-    def _lose(self, rng: random.Random, text: str) -> str:
-        words = text.split(" ")
-        if self.split == "train" and len(words) > 4 and rng.random() < 0.2:
-            lost = rng.randrange(len(words))
-            if "{" not in words[lost]:
-                return " ".join(words[:lost] + words[lost + 1 :])
-        return text
+    def _disturb(self, rng: random.Random, text: str, common: frozenset[str]) -> str:
+        """Loses, swaps or misspells words, as people in a hurry do; what is lost is common to questions."""
+        words, chance = text.split(" "), rng.random()
+        if self.split == "test" or len(words) < 5 or chance > 0.42:
+            return text
+        plain = [i for i, word in enumerate(words) if "{" not in word]
+        if chance < 0.28:
+            little = [i for i in plain if _bare(words[i]) in common]
+            lost = set(rng.sample(little, min(len(little), 1 if chance < 0.16 else 3)))
+            words = [word for i, word in enumerate(words) if i not in lost]
+        elif chance < 0.34 and (pairs := [i for i in plain if i + 1 in plain]):
+            at = rng.choice(pairs)
+            words[at : at + 2] = words[at + 1], words[at]
+        elif plain:
+            at = rng.choice(plain)
+            words[at] = misspelt(rng, words[at])
+        return " ".join(words)
 
     def _neighbour(self, rng: random.Random, text: str) -> str:
         slots = list(_SLOT.finditer(text))
