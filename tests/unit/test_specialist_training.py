@@ -14,7 +14,7 @@ from clarify.training.specialist import train as training
 from clarify.training.specialist.calibrate import composites, mild, negatives, wash
 from clarify.training.specialist.data import Split, affine, augment, erase, resize
 from clarify.training.specialist.export import write_network
-from clarify.training.specialist.lessons import Pupil, Taught, Teachers, targets
+from clarify.training.specialist.lessons import Pupil, Taught, Teacher, Teachers, targets
 from clarify.training.specialist.train import (
     one_cycle,
     parameter_groups,
@@ -153,7 +153,7 @@ def test_teachers_say_their_mean_and_weigh_as_they_are_told():
     torch.manual_seed(0)
     networks = [timm.create_model("resnet18", channels=[4, 4, 8, 8], num_classes=7) for _ in range(2)]
     images = torch.rand(8, 3, 32, 40)
-    taught = Teachers(networks, 0.7).judge(images)
+    taught = Teachers([Teacher(network, (32, 40)) for network in networks], 0.7).judge(images)
     assert not any(network.training for network in networks)
     both = torch.stack([network(images).softmax(1) for network in networks]).mean(0)
     assert torch.allclose(taught.shares, both, atol=1e-5) and not taught.shares.requires_grad
@@ -200,9 +200,24 @@ def test_a_finished_run_teaches_and_is_exported(tmp_path):
     with torch.no_grad():
         assert torch.allclose(taught.shares, teacher.ema(images).softmax(1), atol=1e-5)
     write_network(tmp_path / "made" / "last.pt", tmp_path / "out")
+    exported = training.load_teachers([tmp_path / "out"], 0.5, torch.device("cpu")).judge(images)
+    assert torch.allclose(exported.shares, taught.shares, atol=0.02)
     network, transform = load_network(tmp_path / "out")
     assert transform(Image.new("RGB", (200, 150))).shape == (3, 32, 40)
     with torch.no_grad():  # half precision
         assert torch.allclose(network(images), teacher.ema(images), atol=0.02)
     pupil = run_of(tmp_path / "pupil", "--teachers", str(tmp_path / "made" / "last.pt"))
     assert pupil.settings["teachers"] == [file_sha256(tmp_path / "made" / "last.pt")]
+
+
+def test_a_teacher_sees_pictures_at_its_own_size():
+    images = torch.zeros(1, 3, 32, 40)
+    images[..., 16:, :] = 1
+
+    class Looks(torch.nn.Module):
+        def forward(self, seen):
+            assert seen.shape[-2:] == (16, 20)
+            return torch.stack([seen[:, 0, 0, 0], seen[:, 0, -1, -1]], 1)
+
+    shares = Teachers([Teacher(Looks(), (16, 20))], 1.0).judge(images).shares
+    assert torch.allclose(shares, torch.tensor([[0.0, 1.0]]).softmax(1), atol=1e-4)

@@ -122,20 +122,39 @@ class Taught(NamedTuple):
     weight: float
 
 
+class Teacher(NamedTuple):
+    """A trained network and the (height, width) it learnt at."""
+
+    network: nn.Module
+    size: tuple[int, int]
+
+
 class Teachers:
     """Trained networks that judge the very pictures the pupil sees (Beyer et al. 2022, arXiv:2106.05237).
 
     Args:
-        networks: In the units and on the device of the pupil; they are put into evaluation mode.
+        those: In the units and on the device of the pupil; they are put into evaluation mode.
         weight: How much they weigh beside the label.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], weight: float) -> None:
-        self._networks = [network.eval().requires_grad_(False) for network in networks]
+    def __init__(self, those: Sequence[Teacher], weight: float) -> None:
+        self._those = those
         self._weight = weight
+        for teacher in those:
+            teacher.network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def judge(self, images: Tensor) -> Taught:
-        """Their mean probabilities of pictures (n, 3, h, w), which they see at the pupil's size."""
-        shares = [network(images).float().softmax(1) for network in self._networks]
+        """Their mean probabilities of pictures (n, 3, h, w), which each sees at its own size."""
+        shares = [
+            teacher.network(resized(images, teacher.size)).float().softmax(1) for teacher in self._those
+        ]
         return Taught(torch.stack(shares).mean(0), self._weight)
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures (n, 3, h, w) at another size, smoothed where they shrink."""
+    if images.shape[-2:] == size:
+        return images
+    out = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return out.contiguous(memory_format=torch.channels_last)

@@ -32,10 +32,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ...errors import BadInput
 from ...hashing import file_sha256
+from ...tools.specialist import load_network
 from ..device import best_device
 from ..segmenter.data import load_pairs
 from .data import LABELS, augment, load_split, resize
-from .lessons import Pupil, Targets, Teachers, targets
+from .lessons import Pupil, Targets, Teacher, Teachers, targets
 from .networks import INPUT, NETWORKS, build, normalise
 
 
@@ -110,7 +111,9 @@ class Run:
     def __init__(self, args: argparse.Namespace, sites: int, device: torch.device) -> None:
         self.args, self.last = args, args.out / "last.pt"
         self.settings = {name: getattr(args, name) for name in SETTINGS}
-        self.settings["teachers"] = [file_sha256(file) for file in args.teachers]
+        self.settings["teachers"] = [
+            file_sha256(path / "model.safetensors" if path.is_dir() else path) for path in args.teachers
+        ]
         self.generator = torch.Generator().manual_seed(args.seed)
         self.model = build(args.network).to(device, memory_format=torch.channels_last)
         self.pupil = Pupil(self.model, sites).to(device)
@@ -164,15 +167,21 @@ class Run:
             setattr(self, name, saved[name])
 
 
-def load_teachers(checkpoints: Sequence[Path], weight: float, device: torch.device) -> Teachers | None:
-    """The averaged weights of finished trainings, or None of none."""
-    networks = []
-    for file in checkpoints:
-        saved = torch.load(file, weights_only=True, map_location=device)
-        network = build(saved["settings"]["network"])
-        network.load_state_dict(saved["ema"])
-        networks.append(network.to(device, memory_format=torch.channels_last))
-    return Teachers(networks, weight) if networks else None
+def load_teachers(those: Sequence[Path], weight: float, device: torch.device) -> Teachers | None:
+    """The averaged weights of finished trainings, or exported folders; None of none."""
+    teachers = []
+    for path in those:
+        if path.is_dir():
+            network, _ = load_network(path)
+            shape = json.loads((path / "config.json").read_text())["pretrained_cfg"]["input_size"]
+            size = (shape[1], shape[2])
+        else:
+            saved = torch.load(path, weights_only=True, map_location=device)
+            settings = saved["settings"]
+            network, size = build(settings["network"]), (settings["height"], settings["width"])
+            network.load_state_dict(saved["ema"])
+        teachers.append(Teacher(network.to(device, memory_format=torch.channels_last), size))
+    return Teachers(teachers, weight) if teachers else None
 
 
 def train(args: argparse.Namespace) -> None:
@@ -267,7 +276,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder with the HAM10000 archive")
     parser.add_argument("--out", type=Path, default=Path("runs/specialist"))
     parser.add_argument("--network", choices=sorted(NETWORKS), default="specialist")
-    parser.add_argument("--teachers", type=Path, nargs="*", default=[], help="last.pt of finished trainings")
+    parser.add_argument(
+        "--teachers", type=Path, nargs="*", default=[], help="last.pt of trainings, or exports"
+    )
     parser.add_argument("--taught", type=float, default=0.7, help="weight of the teachers beside the label")
     parser.add_argument("--start", type=Path, help="an export's model.safetensors: one more cycle")
     parser.add_argument("--height", type=int, default=INPUT["input_size"][1])
