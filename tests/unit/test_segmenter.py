@@ -16,7 +16,8 @@ from clarify.errors import WeightsMissing
 from clarify.tools.abcd import COLOURS, measure
 from clarify.tools.segmenter import FILES, Segmenter, build, largest_piece, mask_image, overlay
 from clarify.training.segmenter.data import augment
-from clarify.training.segmenter.train import CONFIG, dice, export, loss_of, step
+from clarify.training.segmenter.metrics import dice
+from clarify.training.segmenter.train import CONFIG, export, loss_of, step
 
 SMALL = {**CONFIG, "input_size": [32, 64]}
 

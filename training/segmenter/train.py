@@ -25,6 +25,7 @@ from ...tools.segmenter import DEFAULT, FILES, Segmenter, build, prepare
 from ...tools.weights import save_half, write_manifest
 from ..specialist.train import one_cycle, parameter_groups
 from .data import augment, load_pairs
+from .metrics import dice, measure, table
 
 CONFIG: dict[str, Any] = {
     "encoder": "tu-mobilenetv3_small_075", "decoder_channels": [48, 40, 32, 24, 16], "input_size": [96, 128],
@@ -39,12 +40,6 @@ def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
     overlap = (shares * masks).sum((1, 2, 3))
     dice = (2 * overlap + 1) / ((shares + masks).sum((1, 2, 3)) + 1)
     return F.binary_cross_entropy_with_logits(logits, masks) + 1 - dice.mean()
-
-
-def dice(found: np.ndarray, true: np.ndarray) -> float:
-    """Dice coefficient of two masks, 0..1; 1 when both are empty."""
-    total = int(found.sum()) + int(true.sum())
-    return 2 * int((found & true).sum()) / total if total else 1.0
 
 
 def score(segmenter: Segmenter, pixels: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -118,8 +113,6 @@ def export(model: nn.Module, folder: Path) -> None:
 
 def write_card(folder: Path, args: argparse.Namespace) -> None:
     """Reads the test side once and writes what was measured beside the weights."""
-    from ...bench.segmenter import measure, table
-
     figures = measure(Segmenter.load(folder), args.data)
     (folder / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     command = "python -m clarify.training.segmenter.train --data HAM10000"
