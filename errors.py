@@ -16,6 +16,8 @@ class ClarifyError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # a traceback shows it too
 
     def line(self) -> str:
         """Returns the message and the hint as one line for stderr."""

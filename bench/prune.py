@@ -4,8 +4,8 @@
 
 Every row is nano without its blocks of least influence (`training.generalist.prune`), recovered for so many
 minutes on made-up dialogues, stored in NF4: the share of held-back dialogues whose calls and first words are
-all predicted right (teacher-forced), the bytes of the weights, and the time of a token, all rows in turn in
-one process on one thread.
+all predicted right (teacher-forced), the bytes of the weights, and the time of a token of 48 that are forced
+after a prompt of 256, all rows in turn in one process on the CPU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -20,37 +21,32 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoProcessor
+from transformers import AutoModelForImageTextToText
 
-from ..agent.generalist import LocalVLM, ModelStore
+from ..hashing import file_sha256
 from ..training.generalist.batches import Batch, Dialogues
 from ..training.generalist.dialogues import DialogueMaker
-from ..training.generalist.export import WEIGHTS, export, store
+from ..training.generalist.export import WEIGHTS, export, load_full, store
 from ..training.generalist.model import answer_loss
 from ..training.generalist.pictures import PictureBank
-from ..training.generalist.prune import influence, keep, least, load_full, own_dialogues
+from ..training.generalist.prune import influence, least, own_dialogues, save_pruned
 from ..training.generalist.world import load_names
 from .intervals import share
 
-QUESTION = "What is melanoma, how is it told apart from a mole, and what are the first steps of treatment?"
 
-
-def make(args: argparse.Namespace, remove: int, found: list[float]) -> Path:
+def make(args: argparse.Namespace, removed: list[int]) -> Path:
     """A row's NF4 folder, made unless it is there."""
-    folder: Path = args.out / f"removed_{remove}_{args.minutes:g}"
+    name = "_".join([file_sha256(args.weights / WEIGHTS)[:8], f"{args.minutes:g}", *map(str, removed)])
+    folder: Path = args.out / name
     if (folder / "nf4" / "manifest.json").exists():
         return folder / "nf4"
-    model = load_full(args.weights)
-    kept = sorted(set(range(len(found))) - set(least(found, remove)))
-    keep(model, kept)
-    model.to(torch.bfloat16).save_pretrained(folder / "pruned")
-    AutoProcessor.from_pretrained(args.weights).save_pretrained(folder / "pruned")
+    save_pruned(load_full(args.weights), removed, args.weights, folder / "pruned")
     if not args.minutes:
         store(folder / "pruned", folder / "nf4")
         return folder / "nf4"
     command = [sys.executable, "-m", "clarify.training.generalist.train", "--data", str(args.data)]
     command += ["--pictures", str(args.pictures), "--weights", str(folder / "pruned")]
-    command += ["--out", str(folder / "run"), "--layers", str(len(kept)), "--minutes", str(args.minutes)]
+    command += ["--out", str(folder / "run"), "--minutes", str(args.minutes)]
     subprocess.run([*command, "--tokens", "4096", "--lr", "1e-3", "--threads", str(args.threads)], check=True)
     export(folder / "run", folder / "nf4")
     return folder / "nf4"
@@ -64,17 +60,22 @@ def right(folder: Path, batches: list[Batch]) -> tuple[int, int]:
     return int(found.sum()), len(found)
 
 
-def token_times(folders: list[Path], repeats: int) -> list[float]:
-    """Milliseconds a generated token of each folder, the median of as many turns."""
-    models = [LocalVLM.from_folder(folder, store=ModelStore(), max_new_tokens=48) for folder in folders]
+@torch.no_grad()
+def token_times(folders: list[Path], repeats: int, prompt: int = 256, tokens: int = 48) -> list[float]:
+    """Milliseconds a token of each folder after a prompt: the median of as many turns of forced length."""
+    models: list[Any] = [AutoModelForImageTextToText.from_pretrained(folder) for folder in folders]
+    ids = torch.randint(50, 1000, (1, prompt), generator=torch.Generator().manual_seed(0))
+
+    def seconds(model: Any, new: int) -> float:
+        start = time.perf_counter()
+        model.generate(input_ids=ids, min_new_tokens=new, max_new_tokens=new, do_sample=False)
+        return time.perf_counter() - start
+
     times: list[list[float]] = [[] for _ in folders]
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         for model, row in zip(models, times, strict=True):
-            model.loaded.cache.clear()
-            answer = model.invoke(QUESTION)
-            assert answer.usage_metadata is not None
-            row.append(answer.response_metadata["ms"]["decode"] / answer.usage_metadata["output_tokens"])
-    return [median(row) for row in times]
+            row.append(1000 * (seconds(model, tokens + 1) - seconds(model, 1)) / tokens)
+    return [median(row[1:]) for row in times]
 
 
 def main() -> None:
@@ -100,7 +101,7 @@ def main() -> None:
     data = own_dialogues(args.weights, args.data, args.pictures, 24)
     found = influence(load_full(args.weights), data)
     print("influence of the blocks", [round(value, 3) for value in found], flush=True)
-    folders = [make(args, remove, found) for remove in args.remove]
+    folders = [make(args, least(found, remove)) for remove in args.remove]
     scores = [right(folder, held_back) for folder in folders]
     times = token_times(folders, args.repeats)
     print("| blocks removed | dialogues right | n | bytes | ms a token |\n|---|---|---|---|---|")

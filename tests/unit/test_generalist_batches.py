@@ -11,11 +11,13 @@ import torch
 from tokenizers import Tokenizer
 
 import clarify
+from clarify.errors import BadInput
 from clarify.training.device import loader
 from clarify.training.generalist import train as training
 from clarify.training.generalist.batches import BLOCK, Dialogues, collate
 from clarify.training.generalist.dialogues import DialogueMaker
 from clarify.training.generalist.encode import Encoded, encode, system_text
+from clarify.training.generalist.model import depth
 from clarify.training.generalist.pictures import PictureBank
 from clarify.training.generalist.world import load_names
 
@@ -81,21 +83,36 @@ def test_pictures_are_in_the_order_in_which_they_are_shown():
     assert ((batch.pictures[:, 0, 0, 0] + 1) * 127.5).round().tolist() == [3, 0, 2]
 
 
-def test_training_goes_on_where_it_stopped_and_learns(tmp_path):
+def test_training_goes_on_where_it_stopped(tmp_path):
     args = training.arguments().parse_args(
         ["--data", "none", "--out", str(tmp_path), "--weights", str(WEIGHTS), "--tokens", "1500"]
         + ["--steps", "2", "--layers", "6", "--threads", "1", "--minutes", "10"]
     )
     args.data = None
-    training.train(args)
-    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    args.steps = 3
-    training.train(args)
-    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert (first["step"], second["step"]) == (2, 3) and second["seen"] > first["seen"] > 0
-    assert second["used"] > first["used"]
-    moved = [name for name, old in first["model"].items() if not torch.equal(old, second["model"][name])]
-    assert any("layers.5" in name for name in moved)
+    states = []
+    for steps in (2, 2, 3):  # the second has nothing left to do
+        args.steps = steps
+        training.train(args)
+        states.append(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    first, same, more = states
+    assert [state["step"] for state in states] == [2, 2, 3] and more["seen"] > first["seen"] > 0
+    assert all(torch.equal(value, same["model"][name]) for name, value in first["model"].items())
+    assert any(not torch.equal(value, more["model"][name]) for name, value in first["model"].items())
+    moments = [part for saved in more["optims"] for one in saved["state"].values() for part in one.values()]
+    assert all(float(part.abs().sum()) > 0 for part in moments if part.ndim == 2 and part.shape[0] == 192)
+    args.seed = 5
+    with pytest.raises(BadInput, match="another seed"):
+        training.train(args)
+
+
+def test_layers_are_those_of_the_weights_unless_more_are_wanted(tokenizer):
+    args = training.arguments().parse_args(["--data", "none", "--weights", str(WEIGHTS)])
+    shipped = depth(training.begin(args, tokenizer).state_dict())
+    args.layers = shipped + 2
+    assert depth(training.begin(args, tokenizer).state_dict()) == shipped + 2
+    args.layers = shipped - 1
+    with pytest.raises(BadInput, match="do not fit"):
+        training.begin(args, tokenizer)
 
 
 def _average(rank: int, port: int, out: str) -> None:

@@ -1,4 +1,5 @@
 import argparse
+import json
 import math
 
 import numpy as np
@@ -174,11 +175,11 @@ def test_a_run_goes_on_with_all_it_had(tmp_path):
     first = run_of(tmp_path)
     images = torch.rand(2, 3, 32, 40)
     first.learnt(first.pupil(images)[0].square().mean(), 0.1)
-    first.epoch, first.spent, first.started_from = 4, 9.5, "abc"
+    first.epoch, first.spent = 4, 9.5
     first.save()
     drawn = torch.rand(3), torch.rand(3, generator=first.generator)
     second = run_of(tmp_path)
-    assert (second.epoch, second.step, second.spent, second.started_from) == (4, 1, 9.5, "abc")
+    assert (second.epoch, second.step, second.spent) == (4, 1, 9.5)
     assert torch.equal(drawn[0], torch.rand(3))
     assert torch.equal(drawn[1], torch.rand(3, generator=second.generator))
     for part in ("pupil", "ema"):
@@ -200,6 +201,14 @@ def test_a_finished_run_teaches_and_is_exported(tmp_path):
     with torch.no_grad():
         assert torch.allclose(taught.shares, teacher.ema(images).softmax(1), atol=1e-5)
     write_network(tmp_path / "made" / "last.pt", tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    (tmp_path / "other").mkdir()
+    for file in (tmp_path / "out").iterdir():
+        (tmp_path / "other" / file.name).write_bytes(file.read_bytes())
+    config["pretrained_cfg"]["label_names"].reverse()
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match="other labels"):
+        training.load_teachers([tmp_path / "other"], 0.5, torch.device("cpu"))
     exported = training.load_teachers([tmp_path / "out"], 0.5, torch.device("cpu")).judge(images)
     assert torch.allclose(exported.shares, taught.shares, atol=0.02)
     network, transform = load_network(tmp_path / "out")

@@ -8,6 +8,7 @@ Usage:
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from transformers import (
     GenerationConfig,
     Idefics3ForConditionalGeneration,
     Idefics3Processor,
+    PreTrainedModel,
 )
 
 from ...hashing import file_sha256
@@ -56,7 +58,7 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
 
     Args:
         run: Folder of `train`.
-        out: Folder to write; `full/` beside the run keeps the unquantized one that NF4 is made from.
+        out: Folder to write; `full/` of the run keeps the unquantized one that NF4 is made from.
         quantize: Whether to store NF4 (as shipped) or bfloat16.
     """
     model, tokenizer, facts = load_run(run)
@@ -73,6 +75,18 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     store(full, out, quantize=quantize)
     facts |= {"bytes": (out / WEIGHTS).stat().st_size}
     return facts | {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def load_full(folder: Path) -> PreTrainedModel:
+    """A model folder in full precision; NF4 is undone, so what it rounded stays rounded."""
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
+    if not getattr(model, "is_quantized", False):
+        return model.float()
+    state, config = model.dequantize().state_dict(), copy.deepcopy(model.config)
+    plain = type(model)(config)  # one that can be saved, which what was dequantized cannot
+    plain.load_state_dict(state)
+    plain.generation_config = model.generation_config
+    return plain.float().eval()
 
 
 def store(full: Path, out: Path, *, quantize: bool = True) -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessor
 
+from ...errors import BadInput
+
 PICTURE_SIZE = 64
 LAYERS, WIDTH = 5, 192
 _LAYER = "model.text_model.layers."
@@ -86,8 +88,13 @@ def grow(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, 
 
     Returns:
         Weights of the deep one.
+
+    Raises:
+        BadInput: It is less deep: `prune` says which layers can go.
     """
     old, new = depth(state), depth(fresh)
+    if old > new:
+        raise BadInput(f"{old} layers do not fit into {new}", hint="Remove some with `prune` first.")
     grown = {key: value for key, value in state.items() if not key.startswith(_LAYER)}
     taken: set[int] = set()
     for layer in range(new):

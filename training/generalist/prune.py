@@ -6,13 +6,13 @@
 Blocks are ranked by their influence on calibration data (Men et al. 2024, ShortGPT, arXiv 2403.03853,
 equation 1): one less the cosine between what goes in and what comes out, averaged over tokens. The data are
 nano's training dialogues, or the chats of a file: a JSON list of messages a line, as `apply_chat_template`
-takes them. What is written is not quantized: recover with `train --weights`, then `export` to NF4.
+takes them. What is written is not quantized. Nano recovers with `train --weights` and is stored in NF4 by
+`export`; of another model what is left is read and checked, and recovered with a trainer of your own.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from ...errors import BadInput
+from .export import load_full
 
 Inputs = Mapping[str, Any]
 """What a model's forward takes; its `attention_mask`, where there is one, says which tokens count."""
@@ -98,8 +99,8 @@ def keep(model: PreTrainedModel, kept: Sequence[int]) -> None:
             f"blocks {order} cannot be kept of {len(layers)}", hint="Keep at least one, counted from 0."
         )
     config: Any = model.config.get_text_config()
-    for name in ("layer_types", "no_rope_layers"):
-        if isinstance(known := getattr(config, name, None), list) and len(known) == len(layers):
+    for name, known in vars(config).items():  # such as the kind of each block's attention
+        if isinstance(known, list) and len(known) == len(layers):
             setattr(config, name, [known[i] for i in order])
     model.get_decoder().layers = nn.ModuleList(layers[i] for i in order)
     config.num_hidden_layers = len(order)
@@ -110,22 +111,32 @@ def keep(model: PreTrainedModel, kept: Sequence[int]) -> None:
 
 
 def least(influences: Sequence[float], remove: int) -> list[int]:
-    """The blocks to remove: those of least influence, never the first or the last one (ibid., section 3)."""
+    """The blocks to remove: those of least influence, but neither the first nor the last one.
+
+    Raises:
+        BadInput: There are too few.
+    """
     inner = range(1, len(influences) - 1)
     if not 0 <= remove <= len(inner):
         raise BadInput(f"{remove} of {len(influences)} blocks cannot be removed", hint="Remove fewer.")
     return sorted(sorted(inner, key=lambda i: influences[i])[:remove])
 
 
-def load_full(folder: Path) -> PreTrainedModel:
-    """A model in full precision; NF4 is undone, so what it rounded stays rounded."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
-    if not getattr(model, "is_quantized", False):
-        return model.float()
-    state, config = model.dequantize().state_dict(), copy.deepcopy(model.config)
-    plain = type(model)(config)  # one that can be saved, which what was dequantized cannot
-    plain.load_state_dict(state)
-    return plain.float().eval()
+def save_pruned(model: PreTrainedModel, removed: Sequence[int], source: Path, out: Path) -> None:
+    """Removes blocks and writes what is left, with the processor of the folder it came from.
+
+    Raises:
+        BadInput: The model's blocks are of different kinds by their number, so that it cannot be read again.
+    """
+    keep(model, [i for i in range(len(blocks(model))) if i not in removed])
+    model.to(torch.bfloat16).save_pretrained(out)
+    AutoProcessor.from_pretrained(source).save_pretrained(out)
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
+    if any(loaded[1][kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+        raise BadInput(
+            f"without blocks {list(removed)} {type(model).__name__} cannot be read: their kinds go by number",
+            hint="Remove others, or none.",
+        )
 
 
 def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int) -> Iterable[Inputs]:
@@ -138,10 +149,12 @@ def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int
     from .train import FACTS
     from .world import load_names, load_phrases
 
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if tokenizer.token_to_id("<|assistant|>") is None:
+        raise BadInput(f"{folder} does not know nano's dialogues", hint="Calibrate with --chats.")
     bank = PictureBank.load(pictures) if pictures else None
     labels = bank.names if bank else []
     maker = DialogueMaker("train", load_names(data), load_phrases(FACTS), labels, bank)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for batch in islice(Dialogues(maker, tokenizer, bank, "calibration", 0, 4096, 1400), n):
         inputs = {"input_ids": batch.ids, "attention_mask": (batch.ids != 0).long()}
         shown = {"pixel_values": batch.pictures[None]} if batch.pictures.numel() else {}
@@ -151,7 +164,7 @@ def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int
 def chats(folder: Path, file: Path) -> Iterable[Inputs]:
     """Chats of a file as inputs, one by one."""
     processor: Any = AutoProcessor.from_pretrained(folder)
-    for line in file.read_text("utf-8").splitlines():
+    for line in filter(str.strip, file.read_text("utf-8").splitlines()):
         yield processor.apply_chat_template(
             json.loads(line), tokenize=True, return_dict=True, return_tensors="pt"
         )
@@ -169,19 +182,20 @@ def main() -> None:
     source.add_argument("--data", type=Path, help="calibrate with nano's dialogues; as `train` takes it")
     source.add_argument("--chats", type=Path, help="calibrate with the chats of a file")
     parser.add_argument("--pictures", type=Path, help="of nano's dialogues; as `train` takes it")
-    parser.add_argument("--batches", type=int, default=24)
+    parser.add_argument("--batches", type=int, default=24, help="batches of dialogues, or chats")
     args = parser.parse_args()
+    if args.chats and args.pictures:
+        parser.error("--pictures go with --data; chats name their own")
     model = load_full(args.weights)
+    least([0.0] * len(blocks(model)), args.remove)  # refused before it is calibrated
     data = (
-        chats(args.weights, args.chats)
+        islice(chats(args.weights, args.chats), args.batches)
         if args.chats
         else own_dialogues(args.weights, args.data, args.pictures, args.batches)
     )
     found = influence(model, data)
     removed = least(found, args.remove)
-    keep(model, [i for i in range(len(found)) if i not in removed])
-    model.to(torch.bfloat16).save_pretrained(args.out)
-    AutoProcessor.from_pretrained(args.weights).save_pretrained(args.out)
+    save_pruned(model, removed, args.weights, args.out)
     print(json.dumps({"influence": [round(v, 4) for v in found], "removed": removed}))
 
 

@@ -24,18 +24,21 @@ import shutil
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, Idefics3ForConditionalGeneration
+from transformers import Idefics3ForConditionalGeneration
 
+from ...errors import BadInput
 from ..device import best_device, loader
 from .batches import Batch, Dialogues
 from .dialogues import DialogueMaker
 from .encode import corpus, system_text, train_tokenizer
-from .model import LAYERS, answer_loss, build, grow
+from .export import load_full
+from .model import LAYERS, answer_loss, build, depth, grow
 from .pictures import PictureBank
 from .world import load_names, load_phrases
 
@@ -86,7 +89,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--adamw", action="store_true", help="AdamW for every parameter")
     parser.add_argument("--vocab", type=int, default=4096)
-    parser.add_argument("--layers", type=int, default=LAYERS, help="of the decoder; --weights may have fewer")
+    parser.add_argument(
+        "--layers", type=int, help=f"of the decoder: those of --weights, or {LAYERS}; more, and it is grown"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="further processes that make dialogues")
@@ -111,7 +116,8 @@ def train(args: argparse.Namespace) -> None:
     model = begin(args, tokenizer).to(device)
     optims = optimizers(model, args.lr, not args.adamw)
     checkpoint = args.out / "checkpoint.pt"
-    used, step, seen = resumed(checkpoint, model, optims, device)
+    begun = {"weights": str(args.weights or ""), "layers": depth(model.state_dict()), "seed": args.seed}
+    used, step, seen = resumed(checkpoint, model, optims, begun, device)
     held_back = DialogueMaker("test", names, [], labels, bank)
     test = [
         batch.to(device)
@@ -143,10 +149,10 @@ def train(args: argparse.Namespace) -> None:
             log.flush()
             losses.clear()
         if step % 500 == 0 and rank == 0:
-            save(checkpoint, model, optims, used, step, seen)
+            save(checkpoint, model, optims, begun, used, step, seen)
     if rank == 0:
         print(json.dumps({"step": step, **judge(model, test, decoder)}), flush=True)
-        save(checkpoint, model, optims, used, step, seen)
+        save(checkpoint, model, optims, begun, used, step, seen)
     if world > 1:
         dist.destroy_process_group()
 
@@ -167,21 +173,36 @@ def shared_tokenizer(args: argparse.Namespace, maker: DialogueMaker, rank: int, 
 def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditionalGeneration:
     """A new nano, or the exported one of `--weights`, perhaps grown."""
     image, pad, end = (tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>"))
-    model = build(tokenizer.get_vocab_size(), image, pad, end, args.layers)
+    state = load_full(args.weights).state_dict() if args.weights else None
+    layers = args.layers or (depth(state) if state else LAYERS)
+    model = build(tokenizer.get_vocab_size(), image, pad, end, layers)
     # On a CPU 1.1 to 1.2 times as fast as the fused kernel here, which on an H100 (torch 2.11) gave NaN.
     model.set_attn_implementation("eager")
-    if args.weights:
-        model.load_state_dict(grow(exported_weights(args.weights), model.state_dict()))
+    if state:
+        model.load_state_dict(grow(state, model.state_dict()))
     return model
 
 
 def resumed(
-    checkpoint: Path, model: torch.nn.Module, optims: list[torch.optim.Optimizer], device: torch.device
+    checkpoint: Path,
+    model: torch.nn.Module,
+    optims: list[torch.optim.Optimizer],
+    begun: dict[str, Any],
+    device: torch.device,
 ) -> tuple[float, int, int]:
-    """Loads a checkpoint, if there is one; returns seconds used, steps done and tokens seen."""
+    """Loads a checkpoint, if there is one; returns seconds used, steps done and tokens seen.
+
+    Raises:
+        BadInput: It is of a training that was begun otherwise.
+    """
     if not checkpoint.exists():
         return 0.0, 0, 0
     state = torch.load(checkpoint, weights_only=True, map_location=device)
+    if changed := [name for name, value in begun.items() if state["begun"].get(name) != value]:
+        raise BadInput(
+            f"{checkpoint} was begun with another {', '.join(changed)}",
+            hint="Say the same again, or begin anew with another --out.",
+        )
     model.load_state_dict(state["model"])
     for optim, saved in zip(optims, state["optims"], strict=True):
         optim.load_state_dict(saved)
@@ -221,15 +242,6 @@ def judge(
     return {"held_back": round(loss, 4), "dialogues_right": round(float(right), 3)}
 
 
-def exported_weights(folder: Path) -> dict[str, Tensor]:
-    """Reads an exported folder back to full precision; NF4 is undone, so what it rounded stays rounded."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
-    if getattr(model, "is_quantized", False):
-        model = model.dequantize()
-    state: dict[str, Tensor] = model.float().state_dict()
-    return state
-
-
 def average(model: torch.nn.Module) -> None:
     """Averages the gradients over all processes."""
     if not dist.is_initialized():
@@ -257,12 +269,19 @@ def agreed(seconds: float, world: int, device: torch.device) -> float:
 
 
 def save(
-    path: Path, model: torch.nn.Module, optims: list[torch.optim.Optimizer], used: float, step: int, seen: int
+    path: Path,
+    model: torch.nn.Module,
+    optims: list[torch.optim.Optimizer],
+    begun: dict[str, Any],
+    used: float,
+    step: int,
+    seen: int,
 ) -> None:
     """Writes a checkpoint beside the old one, then renames it."""
     state = {
         "model": model.state_dict(),
         "optims": [o.state_dict() for o in optims],
+        "begun": begun,
         "used": used,
         "step": step,
         "seen": seen,

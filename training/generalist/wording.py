@@ -79,8 +79,8 @@ class Wording:
 
     def _disturb(self, rng: random.Random, text: str, common: frozenset[str]) -> str:
         """Loses, swaps or misspells words, as people in a hurry do; what is lost is common to questions."""
-        words, chance = text.split(" "), rng.random()
-        if self.split == "test" or len(words) < 5 or chance > 0.42:
+        words = text.split(" ")
+        if self.split == "test" or len(words) < 5 or (chance := rng.random()) > 0.42:
             return text
         plain = [i for i, word in enumerate(words) if "{" not in word]
         if chance < 0.28:

@@ -22,8 +22,8 @@ from .scenes import HELD_BACK, LEARNT, draw_many
 TEXT = """
 # The specialist
 
-A ResNet-18 shape with a deep stem and 4.4 million parameters, trained from nothing on HAM10000 by
-`clarify.training.specialist.train`, beside the class from the lesion's mask and the patient's age and site.
+A ResNet-18 shape with a deep stem, trained from nothing on HAM10000 by `clarify.training.specialist.train`
+{taught}, beside the class from the lesion's mask and the patient's age and site.
 It looks at the whole frame and its three mirror images, reports calibrated probabilities for seven kinds of
 pigmented or vascular skin lesion, a shortlist that aims to hold the true kind in nine cases of ten (of
 melanomas as of all others), and whether the picture is of the kind it learnt from at all. Age, sex and site,
@@ -138,8 +138,6 @@ def write_card(folder: Path, data: Path, checkpoint: Path | None, command: str, 
         saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
         run |= {"epochs": saved["epoch"], "minutes": round(saved["spent"] / 60, 1)}
         run |= {name: json.dumps(value) for name, value in saved["settings"].items()}
-        if saved["started_from"]:  # one more cycle from weights that were shipped before
-            run["started_from_sha256"] = saved["started_from"]
     figures = measure(folder, data, seed)
     (folder / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n")
     test = figures["test"]
@@ -157,7 +155,9 @@ def write_card(folder: Path, data: Path, checkpoint: Path | None, command: str, 
     for key in ("accuracy", "balanced_accuracy", "macro_auc", "ece_15", "coverage", "in_scope"):
         one = test[key]
         lines.append(f"  {key}: {{value: {one['value']}, interval: {one['interval']}, n: {one['n']}}}")
-    lines += ["reviewed_by_clinician: false", "---", TEXT]
+    teachers = run.get("teachers", "[]")
+    taught = "" if teachers == "[]" else " and taught by larger ones of its kind (`teachers` above)"
+    lines += ["reviewed_by_clinician: false", "---", TEXT.replace("\n{taught}", taught)]
     lines += ["| on the test side | value | 95 % | n |", "|---|---|---|---|"]
     rows = {k: v for k, v in test.items() if isinstance(v, dict) and "value" in v}
     rows |= {f"recall {k}": v for k, v in test["recall"].items()}

@@ -1,7 +1,7 @@
 """Turn a checkpoint into the folder that `clarify.tools.specialist.Specialist` loads.
 
     python -m clarify.training.specialist.export --data PATH --checkpoint LAST.PT --made-by ...
-    python -m clarify.training.specialist.export --data PATH --network FOLDER --out FOLDER   (any timm model)
+    python -m clarify.training.specialist.export --data PATH --network TIMM_FOLDER --out FOLDER --no-test
 
 The network goes to half precision; temperature, class offset, shortlist limits and scope head are fitted on
 the train and validation sides with the very code that will run; the test side is opened once, for the model
@@ -167,6 +167,8 @@ def export(args: argparse.Namespace) -> None:
                 (folder / name).write_bytes((args.network / name).read_bytes())
     else:
         write_network(args.checkpoint, folder)
+        if not (folder / "labels.json").exists():
+            (folder / "labels.json").write_bytes((specialist.DEFAULT / "labels.json").read_bytes())
     train, val = load_split(args.data, "train"), load_split(args.data, "val")
     reader = Reader(folder)
     first, second = looks(reader, val)

@@ -111,6 +111,7 @@ class Run:
     def __init__(self, args: argparse.Namespace, sites: int, device: torch.device) -> None:
         self.args, self.last = args, args.out / "last.pt"
         self.settings = {name: getattr(args, name) for name in SETTINGS}
+        self.settings["started_from"] = file_sha256(args.start) if args.start else ""
         self.settings["teachers"] = [
             file_sha256(path / "model.safetensors" if path.is_dir() else path) for path in args.teachers
         ]
@@ -120,14 +121,13 @@ class Run:
         self.ema = copy.deepcopy(self.model).requires_grad_(False).eval()
         groups = parameter_groups(self.pupil, args.decay)
         self.optimiser = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.99), fused=True)
-        self.epoch, self.step, self.spent, self.started_from = 0, 0, 0.0, ""
+        self.epoch, self.step, self.spent = 0, 0, 0.0
         if self.last.exists():
             self._load(device)
         elif args.start:  # a warm restart (Loshchilov and Hutter 2017, arXiv:1608.03983)
             shipped = load_file(args.start)
             self.model.load_state_dict(shipped)
             self.ema.load_state_dict(shipped)
-            self.started_from = file_sha256(args.start)
 
     def learnt(self, loss: Tensor, rate: float) -> None:
         """One step down a loss at a learning rate, and of the averaged weights after it."""
@@ -140,9 +140,7 @@ class Run:
     def save(self) -> None:
         """Writes ``last.pt`` in one go."""
         state = {part: getattr(self, part).state_dict() for part in ("pupil", "ema", "optimiser")}
-        state |= {
-            name: getattr(self, name) for name in ("epoch", "step", "spent", "started_from", "settings")
-        }
+        state |= {name: getattr(self, name) for name in ("epoch", "step", "spent", "settings")}
         state |= {"generator": self.generator.get_state(), "chance": torch.get_rng_state()}
         if torch.cuda.is_available():
             state["cuda_chance"] = torch.cuda.get_rng_state()
@@ -163,18 +161,28 @@ class Run:
         torch.set_rng_state(saved["chance"].cpu())
         if "cuda_chance" in saved and torch.cuda.is_available():
             torch.cuda.set_rng_state(saved["cuda_chance"].cpu())
-        for name in ("epoch", "step", "spent", "started_from"):
+        for name in ("epoch", "step", "spent"):
             setattr(self, name, saved[name])
 
 
 def load_teachers(those: Sequence[Path], weight: float, device: torch.device) -> Teachers | None:
-    """The averaged weights of finished trainings, or exported folders; None of none."""
+    """The averaged weights of finished trainings, or exported folders; None of none.
+
+    Raises:
+        BadInput: A folder is of a network with other labels or units.
+    """
     teachers = []
     for path in those:
         if path.is_dir():
             network, _ = load_network(path)
-            shape = json.loads((path / "config.json").read_text())["pretrained_cfg"]["input_size"]
-            size = (shape[1], shape[2])
+            known = json.loads((path / "config.json").read_text())["pretrained_cfg"]
+            mine = {"mean": INPUT["mean"], "std": INPUT["std"], "label_names": [*LABELS]}
+            if any(known[name] != value for name, value in mine.items()):
+                raise BadInput(
+                    f"{path} has other labels, or takes pictures in other units",
+                    hint="A teacher must be trained with this command.",
+                )
+            size = (known["input_size"][1], known["input_size"][2])
         else:
             saved = torch.load(path, weights_only=True, map_location=device)
             settings = saved["settings"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
 from clarify.agent.generalist import LocalVLM, ModelStore
 from clarify.errors import BadInput
-from clarify.training.generalist.export import WEIGHTS, store
-from clarify.training.generalist.prune import blocks, influence, keep, least, load_full
+from clarify.training.generalist.export import WEIGHTS, load_full, store
+from clarify.training.generalist.prune import blocks, influence, keep, least, save_pruned
 
 FAMILIES = ("nano", "smol", "qwen")
 
@@ -88,14 +88,22 @@ def test_what_is_left_is_saved_loaded_and_talks(family, folders, tmp_path):
 def test_a_model_in_4_bits_is_pruned_and_stored_in_4_bits_again(folders, tmp_path):
     store(folders["nano"], tmp_path / "nf4")
     model = load_full(tmp_path / "nf4")
-    keep(model, [1])
-    model.to(torch.bfloat16).save_pretrained(tmp_path / "pruned")
-    AutoProcessor.from_pretrained(tmp_path / "nf4").save_pretrained(tmp_path / "pruned")
+    ends = model.generation_config.eos_token_id
+    save_pruned(model, [0], tmp_path / "nf4", tmp_path / "pruned")
+    assert load_full(tmp_path / "pruned").generation_config.eos_token_id == ends is not None
     store(tmp_path / "pruned", tmp_path / "again")
     before, after = ((tmp_path / name / WEIGHTS).stat().st_size for name in ("nf4", "again"))
     assert after < before
     vlm = LocalVLM.from_folder(tmp_path / "again", store=ModelStore(), max_new_tokens=4)
     assert vlm.loaded.quantized and vlm.invoke("what is it?").usage_metadata["output_tokens"] > 0
+
+
+def test_a_model_that_could_not_be_read_again_is_refused(folders, tmp_path):
+    """As where a block has other parts than the one whose number it gets."""
+    model = load_full(folders["nano"])
+    blocks(model)[1].extra = torch.nn.Linear(2, 2)
+    with pytest.raises(BadInput, match="cannot be read"):
+        save_pruned(model, [0], folders["nano"], tmp_path)
 
 
 def test_the_first_and_the_last_block_stay_and_so_does_one(folders):

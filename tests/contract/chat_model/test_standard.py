@@ -90,18 +90,18 @@ class TestIntegration(Flags, ChatModelIntegrationTests):
         assert answer.usage_metadata and answer.usage_metadata["input_token_details"]["cache_read"] > 0
         return answer
 
-    @pytest.mark.xfail(reason=COPIES, strict=True)
+    @pytest.mark.xfail(reason=COPIES, strict=True, raises=AssertionError)
     def test_tool_calling(self, model: BaseChatModel) -> None:
         super().test_tool_calling(model)
 
-    @pytest.mark.xfail(reason=COPIES, strict=True)
+    @pytest.mark.xfail(reason=COPIES, strict=True, raises=AssertionError)
     async def test_tool_calling_async(self, model: BaseChatModel) -> None:
         await super().test_tool_calling_async(model)
 
-    @pytest.mark.xfail(reason=CHOOSES, strict=True)
+    @pytest.mark.xfail(reason=CHOOSES, strict=True, raises=AssertionError)
     def test_agent_loop(self, model: BaseChatModel) -> None:
         super().test_agent_loop(model)
 
-    @pytest.mark.xfail(reason=COPIES, strict=True)
+    @pytest.mark.xfail(reason=COPIES, strict=True, raises=AssertionError)
     def test_unicode_tool_call_integration(self, model: BaseChatModel, **kwargs: Any) -> None:
         super().test_unicode_tool_call_integration(model, **kwargs)
