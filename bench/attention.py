@@ -19,8 +19,8 @@ from PIL import Image
 from ..tools.calibration import probabilities
 from ..tools.specialist import DEFAULT, Specialist, views
 from ..tools.where import where
+from ..training.intervals import share
 from ..training.specialist.data import load_split
-from .intervals import share
 
 
 def shares(specialist: Specialist, image: Image.Image) -> NDArray[np.float64]:

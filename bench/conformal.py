@@ -22,7 +22,7 @@ from scipy.stats import betabinom
 
 from ..tools.calibration import ALWAYS, PENALTY, conformal_limits, raps_scores
 from ..tools.specialist import DEFAULT, Specialist
-from .intervals import share
+from ..training.intervals import share
 from .looks import Floats, archive, looks
 
 Ints = NDArray[np.int64]

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..training.device import best_device
+from ..training.intervals import share
 from ..training.specialist.data import LABELS, Split, load_split
 from ..training.specialist.lessons import Pupil, targets
 from ..training.specialist.metrics import macro_auc
 from ..training.specialist.networks import build, normalise
 from ..training.specialist.train import one_cycle, parameter_groups, step_loss, take_step, update_ema
-from .intervals import share
 
 PUBLISHED = {
     ("c", False): "82.7 / 81.8 / 83.0 %, AUC .943 to .947 (ResNet-18 from nothing, all rows)",

@@ -42,8 +42,8 @@ from ..training.generalist.encode import segments, system_text
 from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.world import load_names
+from ..training.intervals import wilson
 from .generalist_player import Player
-from .intervals import wilson
 
 _CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
 

@@ -24,8 +24,8 @@ from ..graph_schema.mentions import find_mentions
 from ..graph_schema.paths import load_query
 from ..graph_schema.protocol import KnowledgeGraph
 from ..graph_schema.stores import open_graph
+from ..training.intervals import share
 from . import linking_cases as cases
-from .intervals import share
 from .linking_cases import Mention, Names
 from .minilm import nearest_names
 

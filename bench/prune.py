@@ -31,7 +31,7 @@ from ..training.generalist.model import answer_loss
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.prune import influence, least, own_dialogues, save_pruned
 from ..training.generalist.world import load_names
-from .intervals import share
+from ..training.intervals import share
 
 
 def make(args: argparse.Namespace, removed: list[int]) -> Path:

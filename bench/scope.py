@@ -19,11 +19,11 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from ..tools.specialist import DEFAULT, Specialist
+from ..training.intervals import share
 from ..training.specialist.calibrate import DEGRADED, degraded
 from ..training.specialist.card import scope_scores
 from ..training.specialist.data import load_split
 from ..training.specialist.scenes import HELD_BACK, LEARNT, draw_many
-from .intervals import share
 from .specialist import photographs
 
 

@@ -21,7 +21,7 @@ from ..graph_schema.protocol import ConditionRow, KnowledgeGraph
 from ..graph_schema.stores import open_graph
 from ..graph_schema.told import find_told
 from ..tools.conditions import MOST, fitting
-from .intervals import share
+from ..training.intervals import share
 
 CASES = Path(__file__).with_name("told.toml")
 

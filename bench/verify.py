@@ -23,7 +23,7 @@ from ..agent.grounding import check
 from ..agent.lexicon import Lexicon
 from ..graph_schema.predicates import PREDICATES, state
 from ..graph_schema.protocol import FactRow, SourceRef
-from .intervals import wilson
+from ..training.intervals import wilson
 
 ROOT = Path(__file__).resolve().parent.parent
 PER_TYPE = 250

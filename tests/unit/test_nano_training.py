@@ -14,7 +14,6 @@ pytest.importorskip("tokenizers")
 
 from clarify.bench.generalist import faithful
 from clarify.bench.generalist_player import Player, key, linked, parse_calls
-from clarify.bench.intervals import wilson
 from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
 from clarify.training.generalist.encode import (
@@ -30,6 +29,7 @@ from clarify.training.generalist.model import build, depth, grow
 from clarify.training.generalist.phrasing import say_rows
 from clarify.training.generalist.wording import Wording, load_wordings, misspelt
 from clarify.training.generalist.world import World, load_names
+from clarify.training.intervals import wilson
 
 TOOLS = [
     {

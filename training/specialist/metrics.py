@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from ...bench.intervals import wilson
 from ...tools.calibration import calibration_error, raps_scores
+from ..intervals import wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
