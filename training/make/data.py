@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ...tools.abcd import COLOURS, measure
-from ..segmenter.data import load_pairs
+from ..segmenter.data import load_masks
 from ..specialist.data import LABELS, load_split
 from ..synthetic import STRUCTURES, draw_lesion, random_spec
 
@@ -91,7 +91,7 @@ def ham(data: Path, split: str, cache: Path | None = None) -> Pictures:
         cache: Folder that keeps the measures, which take a minute.
     """
     side = load_split(data, split)
-    pixels, masks = load_pairs(data, split)
+    pixels, masks = side.images, load_masks(data, side)
     measures = _measures(pixels, masks, cache / f"{split}.npz" if cache else None)
     known = []
     for row, label in enumerate(side.labels):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..specialist.data import colour_jitter, load_split, random_affine
+from ..specialist.data import Split, colour_jitter, load_split, random_affine
 
 
 def load_pairs(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -25,13 +25,18 @@ def load_pairs(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         Pictures uint8 (n, 150, 200, 3) and masks bool (n, 150, 200).
     """
     side = load_split(data, split)
+    return side.images, load_masks(data, side)
+
+
+def load_masks(data: Path, side: Split) -> np.ndarray:
+    """Decodes the masks of pictures that are there already, bool (n, 150, 200)."""
     masks = np.empty(side.images.shape[:3], bool)
     with zipfile.ZipFile(data / "masks_200x150.zip") as archive:
         by_stem = {Path(name).stem: name for name in archive.namelist()}
         for i, name in enumerate(side.ids):
             with Image.open(io.BytesIO(archive.read(by_stem[name]))) as mask:
                 masks[i] = np.asarray(mask.convert("L")) >= 128
-    return side.images, masks
+    return masks
 
 
 def augment(

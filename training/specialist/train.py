@@ -34,7 +34,7 @@ from ...errors import BadInput
 from ...hashing import file_sha256
 from ...tools.specialist import load_network
 from ..device import best_device
-from ..segmenter.data import load_pairs
+from ..segmenter.data import load_masks
 from .data import LABELS, augment, load_split, resize
 from .lessons import Pupil, Targets, Teacher, Teachers, targets
 from .networks import INPUT, NETWORKS, build, normalise
@@ -201,7 +201,7 @@ def train(args: argparse.Namespace) -> None:
     val_images = resize(val.images, size).to(device)
     counts = np.bincount(side.labels, minlength=len(LABELS))
     odds = torch.from_numpy(1 / np.sqrt(counts[side.labels]))
-    wanted = targets(side, load_pairs(args.data, "train")[1], args.smoothing).to(device)
+    wanted = targets(side, load_masks(args.data, side), args.smoothing).to(device)
     pixels = torch.from_numpy(side.images).to(device)
     args.out.mkdir(parents=True, exist_ok=True)
     run, teachers = Run(args, wanted.site.shape[1], device), load_teachers(args.teachers, args.taught, device)
