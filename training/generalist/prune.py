@@ -20,11 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from ...errors import BadInput
+from .batches import Dialogues
+from .dialogues import DialogueMaker
 from .export import load_full
+from .pictures import PictureBank
+from .train import FACTS
+from .world import load_names, load_phrases
 
 Inputs = Mapping[str, Any]
 """What a model's forward takes; its `attention_mask`, where there is one, says which tokens count."""
@@ -141,14 +147,6 @@ def save_pruned(model: PreTrainedModel, removed: Sequence[int], source: Path, ou
 
 def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int) -> Iterable[Inputs]:
     """Batches of nano's training dialogues, as inputs."""
-    from tokenizers import Tokenizer
-
-    from .batches import Dialogues
-    from .dialogues import DialogueMaker
-    from .pictures import PictureBank
-    from .train import FACTS
-    from .world import load_names, load_phrases
-
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if tokenizer.token_to_id("<|assistant|>") is None:
         raise BadInput(f"{folder} does not know nano's dialogues", hint="Calibrate with --chats.")

@@ -32,7 +32,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Idefics3ForConditionalGeneration
 
-from ...errors import BadInput
+from ..checkpoints import same_training
 from ..device import best_device, loader
 from .batches import Batch, Dialogues
 from .dialogues import DialogueMaker
@@ -198,11 +198,7 @@ def resumed(
     if not checkpoint.exists():
         return 0.0, 0, 0
     state = torch.load(checkpoint, weights_only=True, map_location=device)
-    if changed := [name for name, value in begun.items() if state["begun"].get(name) != value]:
-        raise BadInput(
-            f"{checkpoint} was begun with another {', '.join(changed)}",
-            hint="Say the same again, or begin anew with another --out.",
-        )
+    same_training(checkpoint, state["begun"], begun)
     model.load_state_dict(state["model"])
     for optim, saved in zip(optims, state["optims"], strict=True):
         optim.load_state_dict(saved)

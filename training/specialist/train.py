@@ -33,6 +33,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ...errors import BadInput
 from ...hashing import file_sha256
 from ...tools.specialist import load_network
+from ..checkpoints import same_training
 from ..device import best_device
 from ..segmenter.data import load_masks
 from .data import LABELS, augment, load_split, resize
@@ -149,12 +150,7 @@ class Run:
 
     def _load(self, device: torch.device) -> None:
         saved = torch.load(self.last, weights_only=True, map_location=device)
-        changed = [name for name, value in self.settings.items() if saved["settings"].get(name) != value]
-        if changed:
-            raise BadInput(
-                f"{self.last} was made with another {', '.join(changed)}",
-                hint="Say the same again, or begin anew with another --out.",
-            )
+        same_training(self.last, saved["settings"], self.settings)
         for part in ("pupil", "ema", "optimiser"):
             getattr(self, part).load_state_dict(saved[part])
         self.generator.set_state(saved["generator"].cpu())
