@@ -25,12 +25,11 @@ from transformers import AutoModelForImageTextToText
 
 from ..hashing import file_sha256
 from ..training.generalist.batches import Batch, Dialogues
-from ..training.generalist.dialogues import DialogueMaker
 from ..training.generalist.export import WEIGHTS, export, load_full, store
 from ..training.generalist.model import answer_loss
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.prune import influence, least, own_dialogues, save_pruned
-from ..training.generalist.world import load_names
+from ..training.generalist.stages import Source
 from ..training.intervals import share
 
 
@@ -95,7 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     bank = PictureBank.load(args.pictures)
-    maker = DialogueMaker("test", load_names(args.data), [], bank.names, bank)
+    maker = Source(args.data, bank, "test").dialogues(pictures=True)
     tokenizer = Tokenizer.from_file(str(args.weights / "tokenizer.json"))
     held_back = list(islice(Dialogues(maker, tokenizer, bank, "prune", 0, 4096, 1400), args.dialogues))
     data = own_dialogues(args.weights, args.data, args.pictures, 24)

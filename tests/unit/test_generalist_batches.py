@@ -73,11 +73,18 @@ def test_a_resumed_training_sees_nothing_again(tokenizer):
     assert not seen & set(texts(islice(dialogues(tokenizer, first=3), 3)))
 
 
+def bank_of(pixels, kind="lesion", split="train"):
+    n = len(pixels)
+    blank = np.full((n, 1), np.nan, np.float32)
+    seen = np.eye(n, 8, dtype=np.float16)
+    return PictureBank(
+        pixels, np.array([kind] * n), np.array([split] * n), blank, ["a"], np.array(["nevus"] * n), seen
+    )
+
+
 def test_pictures_are_in_the_order_in_which_they_are_shown():
     pixels = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 64, 64), np.uint8)
-    bank = PictureBank(
-        pixels, np.array(["lesion"] * 5), np.array(["train"] * 5), np.full((5, 1), np.nan, np.float32), ["a"]
-    )
+    bank = bank_of(pixels)
     batch = collate([Encoded([1, 2], [0.0, 1.0], [3, 0]), Encoded([4], [1.0], [2])], bank)
     assert batch.ids.tolist() == [[1, 2], [4, 0]] and batch.weight.tolist() == [[0, 1], [1, 0]]
     assert ((batch.pictures[:, 0, 0, 0] + 1) * 127.5).round().tolist() == [3, 0, 2]

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .dialogues import DialogueMaker
 from .encode import Encoded, encode, system_text
 from .pictures import PictureBank
+from .stages import Maker
 
 BLOCK, TOKENS_EACH = 192, 24
 """Dialogues that are made at once, to be grouped by length: one for so many tokens of a batch, so that a
@@ -55,7 +55,7 @@ class Dialogues(IterableDataset[Batch]):
 
     def __init__(
         self,
-        maker: DialogueMaker,
+        maker: Maker,
         tokenizer: Tokenizer,
         bank: PictureBank | None,
         seed: str,

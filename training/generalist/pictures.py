@@ -16,15 +16,22 @@ import csv
 import io
 import random
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ...errors import BadInput
+from ...tools.concepts.encoder import DualEncoder
+from ...tools.specialist import Specialist
+from ..specialist.scenes import LEARNT, draw_many
+from ..synthetic import draw_lesion, random_spec
 from .dialogues import Kind
 from .model import PICTURE_SIZE, image_processor
 from .world import Split
@@ -42,6 +49,8 @@ class PictureBank:
         kind, split: One word for each picture.
         probabilities: The specialist's calibrated probabilities, (n, labels), NaN where it was not run.
         names: Display names of its labels.
+        what: What each shows: the name of the lesion's label, or the family of the scene.
+        seen: What an encoder made of each at full size, unit vectors (n, d): the tower is pretrained on it.
     """
 
     pixels: np.ndarray
@@ -49,6 +58,8 @@ class PictureBank:
     split: np.ndarray
     probabilities: np.ndarray
     names: list[str]
+    what: np.ndarray
+    seen: np.ndarray
 
     def __post_init__(self) -> None:
         self._index = {
@@ -63,15 +74,24 @@ class PictureBank:
 
     @classmethod
     def load(cls, path: Path) -> PictureBank:
-        """Reads a bank written by `main`."""
+        """Reads a bank written by `main`.
+
+        Raises:
+            BadInput: An older version wrote it.
+        """
         with np.load(path) as held:
-            return cls(
-                held["pixels"],
-                held["kind"],
-                held["split"],
-                held["probabilities"],
-                list(map(str, held["names"])),
-            )
+            if missing := {field.name for field in fields(cls)} - set(held):
+                raise BadInput(
+                    f"{path} lacks {', '.join(sorted(missing))}",
+                    hint="Write it again with clarify.training.generalist.pictures.",
+                )
+            columns = {field.name: held[field.name] for field in fields(cls)}
+        return cls(**columns | {"names": list(map(str, columns["names"]))})
+
+    def save(self, path: Path) -> None:
+        """Writes what `load` reads."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{field.name: np.asarray(getattr(self, field.name)) for field in fields(self)})
 
     def draw(self, rng: random.Random, kind: Kind, split: Split) -> tuple[int, Mapping[str, float] | None]:
         """Draws a picture of a kind; a lesion is one the specialist judged half the time."""
@@ -96,12 +116,66 @@ def small(image: Image.Image) -> np.ndarray:
     return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
+class Shown(NamedTuple):
+    """One picture of the bank to be, what it shows, and what the specialist said where it was asked."""
+
+    image: Image.Image
+    kind: Kind
+    split: Split
+    what: str
+    judged: Sequence[float]
+
+
+def lesions(ham10000: Path, specialist: Specialist) -> Iterator[Shown]:
+    """HAM10000; what the specialist did not learn from, it judges."""
+    labels = list(specialist.names)
+    archive = zipfile.ZipFile(ham10000 / "images_200x150.zip")
+    members = {Path(name).stem: name for name in archive.namelist()}
+    with (ham10000 / "metadata.csv").open(encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            image = Image.open(io.BytesIO(archive.read(members[row["image_id"]]))).convert("RGB")
+            found = specialist.classify(image).probabilities if row["clean_split"] != "train" else {}
+            judged = [found.get(label, float("nan")) for label in labels]
+            split: Split = "test" if row["clean_split"] == "test" else "train"
+            yield Shown(image, "lesion", split, specialist.names[row["dx"]], judged)
+
+
+def drawings(each: int, seed: int, labels: int) -> Iterator[Shown]:
+    """Drawn scenes, `each` of a family, and twice as many drawn lesions; one in five is for test."""
+    blank = [float("nan")] * labels
+    for family, drawn in draw_many(LEARNT, each, seed).items():
+        kind: Kind = "skin_other" if family in SKIN else "not_skin"
+        for number, picture in enumerate(drawn):
+            yield Shown(Image.fromarray(picture), kind, _side(number), family, blank)
+    rng = np.random.default_rng(seed)
+    for number in range(2 * each):
+        picture = draw_lesion(random_spec(rng), seed=seed + number, size=(150, 200)).picture
+        yield Shown(picture, "lesion", _side(number), "drawn lesion", blank)
+
+
+def _side(number: int) -> Split:
+    return "test" if number % 5 == 0 else "train"
+
+
+def encoder_of(name: str, specialist: Specialist) -> Callable[[list[Image.Image]], np.ndarray]:
+    """What the tower is pretrained on: `make` is the dual encoder, `specialist` the classifier's features.
+
+    Returns:
+        From pictures to unit vectors (n, d).
+    """
+    if name == "make":
+        dual = DualEncoder.load()
+        return lambda images: dual.pictures(images, turned=True)
+
+    def features(images: list[Image.Image]) -> np.ndarray:
+        found = specialist.logits_and_features(images)[1]
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+    return features
+
+
 def main() -> None:
     """Builds the bank."""
-    from ...tools.specialist import Specialist
-    from ..specialist.scenes import LEARNT, draw_many
-    from ..synthetic import draw_lesion, random_spec
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -110,49 +184,24 @@ def main() -> None:
     parser.add_argument(
         "--drawn", type=int, default=150, help="drawn pictures of each scene; one in five is for test"
     )
+    parser.add_argument("--encoder", choices=("make", "specialist"), default="make")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     specialist = Specialist.load()
-    labels = list(specialist.names)
-    rows: list[tuple[np.ndarray, str, str, list[float]]] = []
-    blank = [float("nan")] * len(labels)
-    archive = zipfile.ZipFile(args.ham10000 / "images_200x150.zip")
-    members = {Path(name).stem: name for name in archive.namelist()}
-    with (args.ham10000 / "metadata.csv").open(encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            image = Image.open(io.BytesIO(archive.read(members[row["image_id"]]))).convert("RGB")
-            judged = blank
-            if row["clean_split"] != "train":
-                found = specialist.classify(image).probabilities
-                judged = [found[label] for label in labels] if found else blank
-            rows.append((small(image), "lesion", "test" if row["clean_split"] == "test" else "train", judged))
-    for family, drawn in draw_many(LEARNT, args.drawn, args.seed).items():
-        kind = "skin_other" if family in SKIN else "not_skin"
-        for number, picture in enumerate(drawn):
-            rows.append(
-                (small(Image.fromarray(picture)), kind, "test" if number % 5 == 0 else "train", blank)
-            )
-    rng = np.random.default_rng(args.seed)
-    for number in range(2 * args.drawn):
-        drawn_lesion = draw_lesion(random_spec(rng), seed=args.seed + number, size=(150, 200)).picture
-        rows.append((small(drawn_lesion), "lesion", "test" if number % 5 == 0 else "train", blank))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    pixels, kinds, splits, probabilities = zip(*rows, strict=True)
-    np.savez(
-        args.out,
-        pixels=np.stack(pixels),
-        kind=np.array(kinds),
-        split=np.array(splits),
-        probabilities=np.array(probabilities, dtype=np.float32),
-        names=np.array([specialist.names[label] for label in labels]),
-    )
-    print(
-        {k: kinds.count(k) for k in set(kinds)},
-        "judged",
-        int((~np.isnan(np.array(probabilities)[:, 0])).sum()),
-    )
+    encoder = encoder_of(args.encoder, specialist)
+    shown = chain(lesions(args.ham10000, specialist), drawings(args.drawn, args.seed, len(specialist.names)))
+    rows, seen = [], []
+    while some := list(islice(shown, 64)):
+        rows += [(small(one.image), *one[1:]) for one in some]
+        seen.append(encoder([one.image for one in some]).astype(np.float16))
+    pixels, kinds, splits, what, judged = map(np.array, zip(*rows, strict=True))
+    names = list(specialist.names.values())
+    bank = PictureBank(pixels, kinds, splits, judged.astype(np.float32), names, what, np.concatenate(seen))
+    bank.save(args.out)
+    counts = {str(kind): int((kinds == kind).sum()) for kind in np.unique(kinds)}
+    print(counts, "judged", int((~np.isnan(judged[:, 0])).sum()))
 
 
 if __name__ == "__main__":

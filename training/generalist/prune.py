@@ -26,11 +26,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 
 from ...errors import BadInput
 from .batches import Dialogues
-from .dialogues import DialogueMaker
 from .export import load_full
 from .pictures import PictureBank
-from .train import FACTS
-from .world import load_names, load_phrases
+from .stages import Source
 
 Inputs = Mapping[str, Any]
 """What a model's forward takes; its `attention_mask`, where there is one, says which tokens count."""
@@ -151,8 +149,7 @@ def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int
     if tokenizer.token_to_id("<|assistant|>") is None:
         raise BadInput(f"{folder} does not know nano's dialogues", hint="Calibrate with --chats.")
     bank = PictureBank.load(pictures) if pictures else None
-    labels = bank.names if bank else []
-    maker = DialogueMaker("train", load_names(data), load_phrases(FACTS), labels, bank)
+    maker = Source(data, bank).dialogues(pictures=True)
     for batch in islice(Dialogues(maker, tokenizer, bank, "calibration", 0, 4096, 1400), n):
         inputs = {"input_ids": batch.ids, "attention_mask": (batch.ids != 0).long()}
         shown = {"pixel_values": batch.pictures[None]} if batch.pictures.numel() else {}

@@ -1,13 +1,17 @@
-"""Trains nano from nothing on made-up dialogues.
+"""Trains nano on made-up dialogues: stages 2 to 4 (`stages.py`); `vision.py` is the first.
 
     python -m clarify.training.generalist.train --data SHARED_DATA --pictures runs/pictures.npz --minutes 60
     torchrun --nproc-per-node 2 -m clarify.training.generalist.train ... --threads 1
     python -m clarify.training.generalist.train ... --tokens 32768 --workers 8 --minutes 9   (a GPU)
 
+    python -m clarify.training.generalist.train --stage align --tower runs/tower/tower.safetensors ...
+    python -m clarify.training.generalist.train --stage instruct --weights runs/align --out runs/instruct ...
+    python -m clarify.training.generalist.train --stage experts --weights runs/instruct --out runs/nano ...
+
 The second form averages the gradients of two processes: on a busy machine two processes that meet once a step
 wait far less than two threads that meet in every operation. `--weights FOLDER` goes on from an exported model
-with a new optimizer and a new cycle of the learning rate. The model is on the GPU where there is one; it
-learns faster than one process makes dialogues, so give it `--workers`.
+or another run, with a new optimizer and a new cycle of the learning rate. The model is on the GPU where there
+is one; it learns faster than one process makes dialogues, so give it `--workers`.
 
 Dialogues follow from the seed and the number of their block; a resumed run begins with a block of which none
 was seen.
@@ -22,33 +26,33 @@ import os
 import random
 import shutil
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import Idefics3ForConditionalGeneration
+from transformers import Idefics3ForConditionalGeneration, PreTrainedModel
 
+from ...errors import BadInput
 from ..checkpoints import same_training
 from ..device import best_device, loader
 from .batches import Batch, Dialogues
-from .dialogues import DialogueMaker
 from .encode import corpus, system_text, train_tokenizer
-from .export import load_full
+from .export import load_full, load_run
 from .model import LAYERS, answer_loss, build, depth, grow
 from .pictures import PictureBank
-from .world import load_names, load_phrases
-
-FACTS = Path(__file__).parents[2] / "graph_schema" / "facts"
+from .stages import STAGES, Mixture, Source
 
 
 def optimizers(model: torch.nn.Module, lr: float, muon: bool) -> list[torch.optim.Optimizer]:
     """Muon for the decoder's matrices, AdamW for the rest (Liu et al. 2025, arXiv 2502.16982)."""
     matrices, rest = [], []
-    for name, parameter in model.named_parameters():
+    for name, parameter in ((n, p) for n, p in model.named_parameters() if p.requires_grad):
         inside = "text_model.layers" in name and parameter.ndim == 2 and muon
         (matrices if inside else rest).append(parameter)
     made: list[torch.optim.Optimizer] = [
@@ -78,7 +82,11 @@ def arguments() -> argparse.ArgumentParser:
         "--pictures", type=Path, help="made by clarify.training.generalist.pictures; without it: text only"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/nano"))
-    parser.add_argument("--weights", type=Path, help="exported folder to go on from, with a new optimizer")
+    parser.add_argument("--stage", choices=list(STAGES), default="experts")
+    parser.add_argument(
+        "--weights", type=Path, help="exported folder, or run, to go on from with a new optimizer"
+    )
+    parser.add_argument("--tower", type=Path, help="tower.safetensors of clarify.training.generalist.vision")
     parser.add_argument("--compile", action="store_true", help="1.2 times as fast; needs a C++ compiler")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=8192, help="padded tokens a step")
@@ -109,16 +117,20 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     bank = PictureBank.load(args.pictures) if args.pictures else None
-    labels = bank.names if bank is not None else []
-    names = load_names(args.data)
-    maker = DialogueMaker("train", names, load_phrases(FACTS), labels, bank, args.brief)
-    tokenizer = shared_tokenizer(args, maker, rank, world)
+    stage, source = STAGES[args.stage], Source(args.data, bank, "train", args.brief)
+    if args.stage == "align" and bank is None:
+        raise BadInput("Alignment is learnt from captions of pictures", hint="Give --pictures.")
+    tokenizer = shared_tokenizer(args, source, rank, world)
     model = begin(args, tokenizer).to(device)
+    stage.freeze(model)
     optims = optimizers(model, args.lr, not args.adamw)
     checkpoint = args.out / "checkpoint.pt"
-    begun = {"weights": str(args.weights or ""), "layers": depth(model.state_dict()), "seed": args.seed}
+    begun = {
+        "stage": args.stage, "weights": str(args.weights or ""), "tower": str(args.tower or ""),
+        "layers": depth(model.state_dict()), "seed": args.seed,
+    }  # fmt: skip
     used, step, seen = resumed(checkpoint, model, optims, begun, device)
-    held_back = DialogueMaker("test", names, [], labels, bank)
+    held_back = stage.reads(replace(source, split="test", brief=0.0))
     test = [
         batch.to(device)
         for batch in islice(Dialogues(held_back, tokenizer, bank, "held back", 0, 8192, 1400), 12)
@@ -129,7 +141,8 @@ def train(args: argparse.Namespace) -> None:
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")
     losses: list[Tensor] = []
     last = time.time()
-    made = Dialogues(maker, tokenizer, bank, f"{args.seed}.{rank}", step, args.tokens, args.longest)
+    read = stage.reads(source)
+    made = Dialogues(read, tokenizer, bank, f"{args.seed}.{rank}", step, args.tokens, args.longest)
     for batch in loader(made, args.workers):
         progress = used / (60 * args.minutes)
         if progress >= 1 or step >= args.steps:
@@ -157,12 +170,16 @@ def train(args: argparse.Namespace) -> None:
         dist.destroy_process_group()
 
 
-def shared_tokenizer(args: argparse.Namespace, maker: DialogueMaker, rank: int, world: int) -> Tokenizer:
-    """The tokenizer of the run, of `--weights`, or a new one; the first process makes it for all."""
+def shared_tokenizer(args: argparse.Namespace, source: Source, rank: int, world: int) -> Tokenizer:
+    """The tokenizer of the run, of `--weights`, or a new one; the first process makes it for all.
+
+    A new one is trained on what the last stage reads, whichever comes first: all stages share it.
+    """
     path = args.out / "tokenizer.json"
     if rank == 0 and args.weights and not path.exists():
         shutil.copyfile(args.weights / "tokenizer.json", path)
     elif rank == 0 and not path.exists():
+        maker = Mixture([(source.dialogues(pictures=True), 19.0), *source.captions()])
         texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(6000))
         train_tokenizer(corpus(texts, system_text()), args.vocab).save(str(path))
     if world > 1:
@@ -171,16 +188,23 @@ def shared_tokenizer(args: argparse.Namespace, maker: DialogueMaker, rank: int, 
 
 
 def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditionalGeneration:
-    """A new nano, or the exported one of `--weights`, perhaps grown."""
+    """A new nano, or that of `--weights`, perhaps grown, perhaps with a pretrained tower."""
     image, pad, end = (tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>"))
-    state = load_full(args.weights).state_dict() if args.weights else None
+    state = load_weights(args.weights).state_dict() if args.weights else None
     layers = args.layers or (depth(state) if state else LAYERS)
     model = build(tokenizer.get_vocab_size(), image, pad, end, layers)
     # On a CPU 1.1 to 1.2 times as fast as the fused kernel here, which on an H100 (torch 2.11) gave NaN.
     model.set_attn_implementation("eager")
     if state:
         model.load_state_dict(grow(state, model.state_dict()))
+    if args.tower:
+        model.model.vision_model.load_state_dict(load_file(args.tower))
     return model
+
+
+def load_weights(folder: Path) -> PreTrainedModel:
+    """The model of a run of this command, or of an exported folder, in full precision."""
+    return load_run(folder)[0] if (folder / "checkpoint.pt").exists() else load_full(folder)
 
 
 def resumed(
@@ -242,10 +266,11 @@ def average(model: torch.nn.Module) -> None:
     """Averages the gradients over all processes."""
     if not dist.is_initialized():
         return
-    for parameter in model.parameters():
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learning:
         if parameter.grad is None:  # no picture in this process's batch
             parameter.grad = torch.zeros_like(parameter)
-    held = [p.grad for p in model.parameters() if p.grad is not None]
+    held = [parameter.grad for parameter in learning if parameter.grad is not None]
     flat = torch.cat([g.flatten() for g in held])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
