@@ -1,8 +1,8 @@
 """The decoding loop: prefill what is not cached, then one token after the other under the guide.
 
 An own loop instead of `model.generate`: it hands out text as it comes, lets the prefix cache and the
-grammar in, can be stopped between two tokens, and costs less per token, which for a small model is most of
-the time.
+grammar in, can be stopped between two tokens, drafts what is likely copied, and costs less per token, which
+for a small model is most of the time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .drafting import Lookup
 from .encoding import Encoded, encode, new_pictures
 from .grammar import Guide
 from .pictures import Picture
-from .prefix_cache import fork
+from .prefix_cache import PrefixCache, common_prefix, cut, fork
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +35,15 @@ class Sampling:
         temperature: 0 takes the most likely token.
         seed: Makes sampling repeatable.
         stop: Texts that end the generation and are not part of it.
+        draft: Tokens that are guessed ahead at most, while the most likely token is taken; they change no
+            answer.
     """
 
     max_new_tokens: int = 512
     temperature: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    draft: int = 8
 
 
 class Generation:
@@ -51,6 +55,7 @@ class Generation:
         prompt_tokens: Length of the prompt.
         cached_tokens: How many of them were not computed again.
         new_tokens: Generated tokens, the stop token included.
+        passes: How often the model ran after the prompt.
         ms: Milliseconds: `encode`, `prefill`, `decode`.
     """
 
@@ -66,8 +71,10 @@ class Generation:
         self._lm, self._prompt, self._pictures = lm, prompt, pictures
         self._sampling, self._guide, self._cancel = sampling, guide, cancel or threading.Event()
         self.text, self.finish_reason = "", "length"
-        self.prompt_tokens = self.cached_tokens = self.new_tokens = 0
+        self.prompt_tokens = self.cached_tokens = self.new_tokens = self.passes = 0
         self.ms: dict[str, float] = {}
+        self._ids: list[int] = []
+        self._chooser, self._writer = _Chooser(sampling), _Writer(lm)
 
     def __iter__(self) -> Iterator[str]:
         """Generates; closing the iterator or setting the cancel event ends it between two tokens."""
@@ -80,13 +87,12 @@ class Generation:
         with torch.inference_mode():
             logits, cache = self._prefill(encoded)
         clock.lap("prefill")
-        ids: list[int] = []
         try:
-            yield from self._decode(encoded, cache, logits, ids)
+            yield from self._decode(encoded, cache, logits)
         finally:
             clock.lap("decode")
             if encoded.key is not None:  # the last token was chosen but not computed
-                self._lm.cache.store((*encoded.key, *ids)[: cache.get_seq_length()], cache)
+                self._lm.cache.store((*encoded.key, *self._ids)[: cache.get_seq_length()], cache)
 
     def _prefill(self, encoded: Encoded) -> tuple[torch.Tensor, DynamicCache]:
         from transformers import DynamicCache
@@ -106,52 +112,92 @@ class Generation:
             extra["position_ids"] = encoded.positions[..., start:].to(lm.device)
         return self._forward(encoded.ids[:, start:], cache, extra), cache
 
-    def _forward(self, ids: torch.Tensor, cache: DynamicCache, extra: dict[str, Any]) -> torch.Tensor:
-        """Runs the model on (1, n) new tokens; returns the logits (vocabulary,) of the last one."""
+    def _forward(
+        self, ids: torch.Tensor, cache: DynamicCache, extra: dict[str, Any], keep: int = 1
+    ) -> torch.Tensor:
+        """Runs the model on (1, n) new tokens; returns the logits (keep, vocabulary) of the last ones."""
         out = self._lm.model(
             input_ids=ids.to(self._lm.device),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=keep,
             **extra,
         )
-        logits: torch.Tensor = out.logits[0, -1].float()
+        logits: torch.Tensor = out.logits[0, -keep:].float()
         return logits
 
-    def _decode(
-        self, encoded: Encoded, cache: DynamicCache, logits: torch.Tensor, ids: list[int]
-    ) -> Iterator[str]:
+    def _decode(self, encoded: Encoded, cache: DynamicCache, logits: torch.Tensor) -> Iterator[str]:
+        """Yields the text after each pass of the model; a pass brings one token or more.
+
+        Of the answer the cache holds what a pass has read: all but the tokens that were taken last.
+        """
         import torch
 
-        lm, limit = self._lm, self._sampling.max_new_tokens
-        choose, writer, done = _Chooser(self._sampling), _Writer(lm), 0
-        while len(ids) < limit and self.finish_reason == "length":
+        limit, start, read = self._sampling.max_new_tokens, cache.get_seq_length(), 0
+        lookup, draft = self._lookup(encoded, cache), list[int]()
+        while len(self._ids) < limit and self.finish_reason == "length":
             if self._cancel.is_set():
                 self.finish_reason = "cancelled"
                 break
             with torch.inference_mode():
-                if done < len(ids):
-                    logits = self._forward(
-                        torch.tensor([ids[done:]]), cache, self._places(encoded, done, len(ids))
-                    )
-                    done = len(ids)
-                self._guide.mask(logits)
-                fresh = [choose(logits)]
-            while fresh and len(ids) < limit:  # the chosen token and those that must follow it
-                token = fresh.pop(0)
-                ids.append(token)
-                self.new_tokens += 1
-                if token in lm.stop_ids:
-                    self.finish_reason = "stop"
-                    break
-                self.text = writer.add(token)
-                self._guide.accept(token, self.text)
-                if self._stopped():
-                    return
-                fresh = fresh or self._guide.forced()
+                if read < len(self._ids):
+                    draft = lookup.draft()[: limit - len(self._ids) - 1]
+                    new = [*self._ids[read:], *draft]
+                    places = self._places(encoded, read, read + len(new))
+                    logits = self._forward(torch.tensor([new]), cache, places, 1 + len(draft))
+                    read, self.passes = len(self._ids), self.passes + 1
+                taken = len(self._ids)
+                try:
+                    if self._take(logits, draft, limit):
+                        return
+                finally:  # what was drafted and not taken goes
+                    right = common_prefix(tuple(draft), tuple(self._ids[taken:]))
+                    if right < len(draft):
+                        cut(cache, start + read + right)
+            read += right
+            for token in self._ids[taken:]:
+                lookup.add(token)
             yield self.text
-        self.text = writer.end()
+        self.text = self._writer.end()
         self._stopped()
+
+    def _lookup(self, encoded: Encoded, cache: DynamicCache) -> Lookup:
+        """Drafts where the most likely token is taken and the cache can be cut back."""
+        greedy = self._sampling.temperature <= 0 and PrefixCache.supports(cache)
+        never = {self._lm.image_token_id, *self._lm.stop_ids}
+        return Lookup(encoded.ids[0].tolist(), self._sampling.draft if greedy else 0, never)
+
+    def _take(self, logits: torch.Tensor, draft: list[int], limit: int) -> bool:
+        """Takes tokens while they are those of the draft, and the first that is not.
+
+        Args:
+            logits: Of what follows each start of the draft, (1 + draft, vocabulary).
+            draft: Guessed tokens.
+            limit: The most tokens of an answer.
+
+        Returns:
+            Whether a stop text has ended the answer.
+        """
+        right, follows = 0, list[int]()
+        while len(self._ids) < limit:
+            if not follows:
+                if right < 0:  # the model has not read what was taken instead of the draft
+                    return False
+                self._guide.mask(logits[right])
+                follows = [self._chooser(logits[right])]
+            token = follows.pop(0)
+            right = right + 1 if 0 <= right < len(draft) and token == draft[right] else -1
+            self._ids.append(token)
+            self.new_tokens += 1
+            if token in self._lm.stop_ids:
+                self.finish_reason = "stop"
+                return False
+            self.text = self._writer.add(token)
+            self._guide.accept(token, self.text)
+            if self._stopped():
+                return True
+            follows = follows or self._guide.forced()
+        return False
 
     def _places(self, encoded: Encoded, start: int, stop: int) -> dict[str, Any]:
         """Positions of generated tokens, for models with multimodal rotary positions: (3, 1, n)."""

@@ -93,5 +93,12 @@ def fork(cache: DynamicCache, length: int) -> DynamicCache:
     """Copies the first `length` tokens of a cache without touching it (the tensors are views)."""
     twin = copy.copy(cache)
     twin.layers = [copy.copy(layer) for layer in cache.layers]
-    twin.crop(length - cache.get_seq_length())
+    cut(twin, length)
     return twin
+
+
+def cut(cache: DynamicCache, length: int) -> None:
+    """Leaves the first `length` tokens of a cache of plain layers; the rest is not freed, but forgotten."""
+    layers: list[Any] = cache.layers
+    for layer in layers:
+        layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]

@@ -67,6 +67,8 @@ class LocalVLM(BaseChatModel):
     seed: int | None = None
     max_calls: int = Field(default=4, ge=1)
     """The most tool calls in one turn."""
+    draft_tokens: int = Field(default=8, ge=0)
+    """Tokens that are guessed ahead at most: fewer passes of the model, the same answer; 0 turns it off."""
     constrain_auto: bool = True
     """Whether calls that the model begins by itself are decoded under the grammar."""
 
@@ -154,6 +156,7 @@ class LocalVLM(BaseChatModel):
             temperature=float(options.get("temperature", self.temperature)),
             seed=options.get("seed", self.seed),
             stop=tuple(s for s in stop or () if s),
+            draft=self.draft_tokens,
         )
         calls = (
             1
@@ -317,7 +320,8 @@ class _Run:
             input_token_details=InputTokenDetails(cache_read=run.cached_tokens),
         )
         reason = "tool_calls" if parsed.calls and run.finish_reason == "stop" else run.finish_reason
-        return usage, {"model_name": self._lm.name, "finish_reason": reason, "ms": dict(run.ms)}
+        facts = {"model_name": self._lm.name, "finish_reason": reason}
+        return usage, facts | {"ms": dict(run.ms), "passes": run.passes}
 
     def message(self) -> AIMessage:
         """The whole answer."""
