@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from safetensors.torch import load_file
 pytest.importorskip("tokenizers")
 
 from clarify.errors import BadInput
+from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist import train as training
 from clarify.training.generalist import vision
+from clarify.training.generalist.alone import ASKED, Alone, shipped_facts
 from clarify.training.generalist.pictures import PictureBank
 from clarify.training.generalist.stages import STAGES, Source
 
@@ -81,18 +84,19 @@ def test_cka_is_one_of_turned_and_stretched_vectors_and_near_none_of_others():
 
 def test_a_tower_learns_which_pictures_are_alike_and_goes_on_where_it_stopped(pictures, bank, tmp_path):
     args = vision.arguments().parse_args(
-        ["--pictures", str(pictures), "--out", str(tmp_path / "a"), "--steps", "12", "--batch", "48"]
+        ["--pictures", str(pictures), "--out", str(tmp_path / "a"), "--steps", "25", "--batch", "48"]
         + ["--threads", "1", "--minutes", "60", "--lr", "1e-2"]
     )
+    torch.manual_seed(0)
     before = vision.nearest_right(vision.new_tower(), bank, torch.device("cpu"))
     vision.train(args)
     tower = vision.new_tower()
     tower.load_state_dict(load_file(tmp_path / "a" / "tower.safetensors"))
     after = vision.nearest_right(tower, bank, torch.device("cpu"))
-    assert after["cka"] > before["cka"] + 0.1
-    args.steps = 13
+    assert 1 - after["cka"] < 0.7 * (1 - before["cka"])
+    args.steps = 26
     vision.train(args)
-    assert torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)["step"] == 13
+    assert torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)["step"] == 26
     args.batch = 47
     with pytest.raises(BadInput, match="another batch"):
         vision.train(args)
@@ -137,3 +141,33 @@ def test_each_stage_goes_on_from_the_one_before_and_alignment_leaves_the_tower_a
         run(tmp_path / "instruct", "--stage", "experts", "--weights", tmp_path / "align", *seen)
     with pytest.raises(BadInput, match="captions of pictures"):
         run(tmp_path / "none", "--stage", "align")
+
+
+def test_who_answers_alone_names_the_true_label_or_the_specialists_and_recites_the_graph(bank):
+    row = FactRow(
+        fact_id="mel-treat-1", statement="s", source=SourceRef(id="x", title="x"),
+        subject="melanoma", predicate="first-line treatment", object="excision",
+    )  # fmt: skip
+    facts = {name: dict.fromkeys(ASKED, [row]) for name in ("melanoma", "nevus")}
+    judged = np.where(np.arange(120)[:, None] % 2, np.nan, [[0.2, 0.8]]).astype(np.float32)
+    seen_by = replace(bank, probabilities=judged, names=["melanoma", "nevus"])
+    told = 0
+    for seed in range(80):
+        user, *between, answer = Alone("train", seen_by, facts).make(random.Random(seed))
+        ((_, index),) = user.images
+        first, *rest = answer.text.split("\n")
+        assert seen_by.split[index] == "train" and "[" not in answer.text
+        assert rest[-1] == "The first treatment of melanoma is excision."
+        if between:
+            told += 1
+            assert not any(message.target for message in between)
+            assert "The picture fits nevus best, at 80 %" in first
+        else:
+            assert first == "The picture fits melanoma best."
+    assert 20 < told < 60
+
+
+def test_the_shipped_facts_are_those_the_agent_is_given():
+    facts = shipped_facts(["melanoma", "benign keratosis"])
+    assert {row.fact_id for row in facts["melanoma"]["treatment"]} >= {"mel-treat-1"}
+    assert all(len(rows) <= 6 for queries in facts.values() for rows in queries.values())

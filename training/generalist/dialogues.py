@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 
 from ...graph_schema.multihop import TREATMENT_PAIRS
 from ...graph_schema.protocol import FactRow
-from ...tools.render import OUT_OF_SCOPE, render_error, render_no_rows, render_rows, render_unknown_disease
+from ...tools.render import render_error, render_no_rows, render_rows, render_unknown_disease
+from .findings import Finding, finding_of, say_finding
 from .phrasing import PHRASING, refused, say_rows
 from .wording import Wording
 from .world import Split, World
@@ -56,22 +57,6 @@ class Message:
     calls: list[Call] = field(default_factory=list)
     target: bool = False
     kind: str = ""
-
-
-@dataclass
-class _Finding:
-    image: str
-    shares: list[tuple[str, int]]
-    sure: bool
-    shortlist: list[str]
-    in_scope: bool = True
-
-    def render(self, second: bool = False) -> str:
-        head = f"{self.image} second look" if second else self.image
-        if not self.in_scope:
-            return f"{head}: {OUT_OF_SCOPE}"
-        shares = ", ".join(f"{name} {p} %" for name, p in self.shares)
-        return f"{head}: {shares}; {'sure' if self.sure else 'unsure'}; shortlist {', '.join(self.shortlist)}"
 
 
 class DialogueMaker:
@@ -263,12 +248,12 @@ class _Dialogue:
         for intent in intents:
             if not (intent == "differential" and wanted):
                 wanted.append((intent, (top,)))
-        self._answer(wanted, self._say_finding(finding, cite))
+        self._answer(wanted, say_finding(finding, cite))
 
-    def _finding(self, image: str, kind: Kind, given: Mapping[str, float] | None) -> _Finding:
+    def _finding(self, image: str, kind: Kind, given: Mapping[str, float] | None) -> Finding:
         rng = self.rng
         if kind != "lesion" or rng.random() < 0.02:
-            return _Finding(image, [], False, [], in_scope=False)
+            return Finding(image, [], False, [], in_scope=False)
         if given is not None and rng.random() < 0.6:
             items = sorted(given.items(), key=lambda item: -item[1])
         else:
@@ -280,20 +265,9 @@ class _Dialogue:
             sharp = rng.choice((1.0, 2.0, 5.0))
             weights = sorted((rng.random() ** (sharp * 2) + 1e-3 for _ in names), reverse=True)
             items = [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)]
-        return self._from_shares(image, items)
+        return finding_of(rng, image, items)
 
-    def _from_shares(self, image: str, items: Sequence[tuple[str, float]]) -> _Finding:
-        rng = self.rng
-        shares = [(name, round(100 * p)) for name, p in items[:3]]
-        size = 1
-        while size < min(3, len(items)) and sum(p for _, p in items[:size]) < 0.9 and rng.random() < 0.9:
-            size += 1
-        if rng.random() < 0.05:
-            size = rng.randint(1, 3)
-        sure = items[0][1] >= rng.choice((0.6, 0.7, 0.8))
-        return _Finding(image, shares, sure, [name for name, _ in items[:size]])
-
-    def _doubt(self, finding: _Finding) -> tuple[_Finding, list[tuple[str, tuple[str, ...]]]]:
+    def _doubt(self, finding: Finding) -> tuple[Finding, list[tuple[str, tuple[str, ...]]]]:
         """An unsure finding: half the time the graph has already looked twice, and perhaps widened."""
         rng = self.rng
         if rng.random() < 0.5:
@@ -302,9 +276,8 @@ class _Dialogue:
         if rng.random() < 0.25:
             rng.shuffle(names)
         weights = sorted((rng.random() ** 2 + 1e-3 for _ in names), reverse=True)
-        second = self._from_shares(
-            finding.image, [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)]
-        )
+        items = [(n, w / sum(weights)) for n, w in zip(names, weights, strict=True)]
+        second = finding_of(rng, finding.image, items)
         call = Call("classify_lesion", {"image": finding.image, "second_look": True}, second.render(True))
         call.outcome = "finding"
         self._call([call], target=False)
@@ -316,18 +289,8 @@ class _Dialogue:
         return second, wanted
 
     @staticmethod
-    def _widening(finding: _Finding) -> list[tuple[str, tuple[str, ...]]]:
+    def _widening(finding: Finding) -> list[tuple[str, tuple[str, ...]]]:
         return [("differential", tuple(finding.shortlist))] if len(finding.shortlist) > 1 else []
-
-    @staticmethod
-    def _say_finding(finding: _Finding, cite: str) -> list[str]:
-        (top, share), *_ = finding.shares
-        said = PHRASING["finding"]["sure" if finding.sure else "unsure"].format(s=top, p=share)
-        lines = [said + cite]
-        if not finding.sure:
-            others = [name for name in finding.shortlist if name != top]
-            lines += [PHRASING["finding"]["not_excluded"].format(x=name) + cite for name in others]
-        return lines
 
     # -- knowledge
 

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from torch import nn
 
+from ...errors import BadInput
+from .alone import Alone, shipped_facts
 from .captions import Captions
 from .dialogues import DialogueMaker, Message
 from .pictures import PictureBank
@@ -56,6 +58,26 @@ class Source:
         """Captions at weight 1, where there are pictures."""
         return [(Captions(self.split, self.bank), 1.0)] if self.bank else []
 
+    def aligned(self) -> Maker:
+        """Captions alone.
+
+        Raises:
+            BadInput: There are no pictures.
+        """
+        if self.bank is None:
+            raise BadInput("Alignment is learnt from captions of pictures", hint="Give --pictures.")
+        return Captions(self.split, self.bank)
+
+    def alone(self) -> Alone:
+        """Whole answers about pictures, without calls.
+
+        Raises:
+            BadInput: There are no pictures.
+        """
+        if self.bank is None:
+            raise BadInput("Who answers alone learns from pictures", hint="Give --pictures.")
+        return Alone(self.split, self.bank, shipped_facts(self.bank.names))
+
 
 class Mixture:
     """Draws each dialogue from one of several makers.
@@ -92,8 +114,10 @@ class Stage:
 
 
 STAGES: dict[str, Stage] = {
-    "align": Stage(lambda source: Mixture(source.captions()), ("vision_model",)),
+    "align": Stage(lambda source: source.aligned(), ("vision_model",)),
     "instruct": Stage(lambda source: Mixture([(source.dialogues(pictures=False), 4.0), *source.captions()])),
     "experts": Stage(lambda source: source.dialogues(pictures=True)),
+    "alone": Stage(lambda source: source.alone()),
 }
-"""Alignment leaves the tower alone; instruction reads of the graph; with experts comes the specialist."""
+"""Alignment leaves the tower alone; instruction reads of the graph; with experts comes the specialist.
+`alone` is no stage of nano's, but what it is compared with."""

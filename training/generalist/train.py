@@ -38,7 +38,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Idefics3ForConditionalGeneration, PreTrainedModel
 
-from ...errors import BadInput
 from ..checkpoints import same_training
 from ..device import best_device, loader
 from .batches import Batch, Dialogues
@@ -118,8 +117,7 @@ def train(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     bank = PictureBank.load(args.pictures) if args.pictures else None
     stage, source = STAGES[args.stage], Source(args.data, bank, "train", args.brief)
-    if args.stage == "align" and bank is None:
-        raise BadInput("Alignment is learnt from captions of pictures", hint="Give --pictures.")
+    read, held_back = stage.reads(source), stage.reads(replace(source, split="test", brief=0.0))
     tokenizer = shared_tokenizer(args, source, rank, world)
     model = begin(args, tokenizer).to(device)
     stage.freeze(model)
@@ -130,7 +128,6 @@ def train(args: argparse.Namespace) -> None:
         "layers": depth(model.state_dict()), "seed": args.seed,
     }  # fmt: skip
     used, step, seen = resumed(checkpoint, model, optims, begun, device)
-    held_back = stage.reads(replace(source, split="test", brief=0.0))
     test = [
         batch.to(device)
         for batch in islice(Dialogues(held_back, tokenizer, bank, "held back", 0, 8192, 1400), 12)
@@ -141,7 +138,6 @@ def train(args: argparse.Namespace) -> None:
     log = (args.out / "log.jsonl").open("a", encoding="utf-8")
     losses: list[Tensor] = []
     last = time.time()
-    read = stage.reads(source)
     made = Dialogues(read, tokenizer, bank, f"{args.seed}.{rank}", step, args.tokens, args.longest)
     for batch in loader(made, args.workers):
         progress = used / (60 * args.minutes)

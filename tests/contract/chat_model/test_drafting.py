@@ -1,4 +1,4 @@
-"""Drafted tokens change no answer: every family, free text, calls, stop texts, limits, streams, later turns."""
+"""Drafted tokens change no answer: every family, prose, calls, stop texts, limits, streams, later turns."""
 
 from __future__ import annotations
 
