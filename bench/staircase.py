@@ -50,6 +50,8 @@ from ..training.generalist.wording import Wording
 from ..training.intervals import share
 from ..training.specialist.data import LABELS, load_split
 
+EVERY = 1000
+"""More rows than any query has."""
 LONGEST = 600
 """The most tokens of an answer."""
 TOOLS = [
@@ -202,12 +204,13 @@ class Judge:
     """Says which sentences the graph supports.
 
     Args:
-        facts: All rows, by disease and query.
+        facts: The rows that answer a question, by disease and query.
+        every: All rows, likewise.
         lexicon: Names.
     """
 
-    def __init__(self, facts: Facts, lexicon: Lexicon) -> None:
-        rows = [row for queries in facts.values() for found in queries.values() for row in found]
+    def __init__(self, facts: Facts, every: Facts, lexicon: Lexicon) -> None:
+        rows = [row for queries in every.values() for found in queries.values() for row in found]
         self._rows = {row.fact_id: row for row in rows}
         self._facts, self._lexicon = facts, lexicon
         self._known: dict[str, str | None] = {}
@@ -295,8 +298,11 @@ def main() -> None:
     torch.set_num_threads(1)
     deps = default_deps()
     specialist, lexicon = Specialist.load(), deps.lexicon()
-    facts = shipped_facts(list(specialist.names.values()))
-    judge, shown = Judge(facts, lexicon), list(cases(args.data, specialist.names, args.n, args.seed))
+    names = list(specialist.names.values())
+    judge, shown = (
+        Judge(shipped_facts(names), shipped_facts(names, EVERY), lexicon),
+        list(cases(args.data, specialist.names, args.n, args.seed)),
+    )
     table = []
     for name, system, size in systems(args, specialist, lexicon):
         line = row(name, [system(case) for case in shown], shown, judge, size)

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 from PIL import Image
 
 from clarify.agent.deps import default_deps
-from clarify.bench.staircase import Alone, Case, Judge, Said, cases, row
+from clarify.bench.staircase import EVERY, Alone, Case, Judge, Said, cases, row
 from clarify.training.generalist.alone import shipped_facts, uncited
 from clarify.training.generalist.phrasing import say_rows
 
@@ -25,7 +25,7 @@ def facts():
 
 @pytest.fixture(scope="module")
 def judge(facts):
-    return Judge(facts, default_deps().lexicon())
+    return Judge(facts, shipped_facts(list(NAMES.values()), EVERY), default_deps().lexicon())
 
 
 def test_what_a_row_says_is_supported_and_what_none_says_is_not(judge, facts):
@@ -71,7 +71,8 @@ def test_the_diagnosis_is_read_from_the_sentence_that_gives_one(judge, text, lab
 def test_who_is_told_reads_what_the_specialist_says(judge):
     seen = SimpleNamespace(
         in_scope=True, scope_score=0.9, label="nv", curie="x", confidence=0.9,
-        probabilities={"nv": 0.9, "mel": 0.1}, prediction_set=["nv"], quality=[], skin_tone=None, refined_by={},
+        probabilities={"nv": 0.9, "mel": 0.1}, prediction_set=["nv"], quality=[], skin_tone=None,
+        refined_by={},
     )  # fmt: skip
     model, case = Parrot("x"), Case(BLANK, "melanoma", "What is it?", "causes")
     Alone(model, NAMES, judge._lexicon, SimpleNamespace(classify=lambda image: seen))(case)

@@ -28,8 +28,8 @@ ASKED = ("describe", "signs", "treatment", "causes", "tests", "prognosis")
 """What may be asked of a picture beside what it is."""
 
 
-def shipped_facts(names: Sequence[str]) -> Facts:
-    """The rows that the shipped graph gives the agent for diseases."""
+def shipped_facts(names: Sequence[str], limit: int = DEFAULT.max_rows) -> Facts:
+    """The rows that the shipped graph gives for diseases, as many of a query as the agent is given."""
     from ...agent.deps import GraphKnowledge
     from ...graph_schema.stores import ensure_built, open_graph
     from ...settings import load_settings
@@ -37,9 +37,7 @@ def shipped_facts(names: Sequence[str]) -> Facts:
     folder = load_settings().graph_dir
     ensure_built(folder)
     knowledge = GraphKnowledge(open_graph(folder))
-    return {
-        name: {query: knowledge.run(query, [name], DEFAULT.max_rows) for query in QUERIES} for name in names
-    }
+    return {name: {query: knowledge.run(query, [name], limit) for query in QUERIES} for name in names}
 
 
 def asked_of_a_picture(rng: random.Random, wording: Wording) -> tuple[str, str]:
