@@ -30,7 +30,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -45,6 +45,8 @@ from ..training.generalist.world import load_names
 from ..training.intervals import wilson
 from .generalist_player import Player
 
+MOST_NEW = 700
+"""Tokens of the longest answer."""
 _CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
 
 
@@ -68,20 +70,51 @@ def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[b
     return any(text == w.format(s=row.subject, o=row.object, x=other) for w in wordings), cited
 
 
-class Speaker:
-    """The exported folder, decoded greedily in batches without any grammar."""
+class Talk(Protocol):
+    """A conversation that the model goes on with until it ends.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        said: The conversation so far.
+    """
+
+    said: list[Message]
+
+    def advance(self) -> bool:
+        """Goes on to the next thing the model must write; False at the end."""
+
+    def take(self, text: str) -> None:
+        """Takes what the model wrote there."""
+
+
+class Speaker:
+    """The exported folder, decoded greedily in batches without any grammar.
+
+    Args:
+        folder: Of the weights.
+        most_new: Longest answer or group of calls, in tokens; a longer one is cut there.
+    """
+
+    def __init__(self, folder: Path, most_new: int = MOST_NEW) -> None:
+        self.most_new = most_new
         self.processor = AutoProcessor.from_pretrained(folder)
         self.processor.tokenizer.padding_side = "left"
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16).eval()
         self.system = system_text()
 
+    def prompt(self, said: Sequence[Message]) -> str:
+        """A conversation as the model reads it, up to where it goes on."""
+        return "".join(text for text, _ in segments(said, self.system)) + "<|assistant|>"
+
+    def fits(self, said: Sequence[Message]) -> bool:
+        """Whether a conversation and the longest next message stand within the model's context."""
+        ids = self.processor.tokenizer(self.prompt(said), add_special_tokens=False)["input_ids"]
+        return len(ids) + self.most_new <= int(self.model.config.text_config.max_position_embeddings)
+
     @torch.inference_mode()
-    def write(self, players: Sequence[Player], bank: PictureBank | None, order: dict[int, int]) -> list[str]:
+    def write(self, players: Sequence[Talk], bank: PictureBank | None, order: dict[int, int]) -> list[str]:
         """Continues each conversation."""
         core, tokenizer = self.model.model, self.processor.tokenizer
-        texts = ["".join(t for t, _ in segments(p.said, self.system)) + "<|assistant|>" for p in players]
+        texts = [self.prompt(p.said) for p in players]
         batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         embedded = core.text_model.get_input_embeddings()(batch["input_ids"])
         indices = [order.get(i, i) for p in players for m in p.said for _, i in m.images]
@@ -95,7 +128,7 @@ class Speaker:
         made = self.model.generate(
             inputs_embeds=embedded,
             attention_mask=batch["attention_mask"],
-            max_new_tokens=700,
+            max_new_tokens=self.most_new,
             do_sample=False,
         )
         texts = tokenizer.batch_decode(made, skip_special_tokens=False)
@@ -112,6 +145,14 @@ def play(
 ) -> list[Player]:
     """Plays dialogues in batches until all have ended."""
     players = [Player(s, lexicon) for s in scripts]
+    finish(model, players, bank, order, size)
+    return players
+
+
+def finish(
+    model: Speaker, players: Sequence[Talk], bank: PictureBank | None, order: dict[int, int], size: int
+) -> None:
+    """Lets the model go on with conversations, the shortest first, in batches until all have ended."""
     live = [p for p in players if p.advance()]
     start, done = time.time(), 0
     while live:
@@ -126,7 +167,6 @@ def play(
                 f"  {len(players) - len(live)}/{len(players)} dialogues, {time.time() - start:.0f} s",
                 flush=True,
             )
-    return players
 
 
 def play_in(

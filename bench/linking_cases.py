@@ -150,13 +150,19 @@ def other_diseases(data: Path, names: Names, seed: int = 0) -> list[Mention]:
     return [Mention("other disease", labels[doid], "") for doid in [*sorted(skin - known), *drawn]]
 
 
-def question_mentions(data: Path, names: Names) -> list[Mention]:
-    """The marked places of patients' questions; a disease that the graph lacks counts as nothing to link."""
+def question_texts(data: Path) -> dict[tuple[str, str], str]:
+    """Title and content of every patient's question, by encounter and field."""
     texts: dict[tuple[str, str], str] = {}
     for name in ("iiyi_train", "iiyi_valid_ht"):
         for entry in json.loads("".join(_open(data / "dermavqa" / f"{name}.json.gz"))):
             for field in ("title", "content"):
                 texts[entry["encounter_id"], field] = entry[f"query_{field}_en"] or ""
+    return texts
+
+
+def question_mentions(data: Path, names: Names) -> list[Mention]:
+    """The marked places of patients' questions; a disease that the graph lacks counts as nothing to link."""
+    texts = question_texts(data)
     found = []
     for row in csv.DictReader(_open(HERE / "linking_mentions.tsv"), delimiter="\t"):
         around = texts[row["encounter"], row["field"]]

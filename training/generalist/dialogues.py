@@ -88,9 +88,27 @@ class DialogueMaker:
     def make(self, rng: random.Random) -> list[Message]:
         """Makes a dialogue of one to four turns."""
         brief = self.brief > 0 and rng.random() < self.brief
-        messages = _Dialogue(self, rng, World(rng, self.split, *self._world_args, brief=brief)).run()
+        messages = _Dialogue(self, rng, self.world(rng, brief)).run()
         last = max((i for i, m in enumerate(messages) if m.target and m.calls), default=0)
         return messages[: last + 1] if brief and last and rng.random() < 0.5 else messages
+
+    def world(self, rng: random.Random, brief: bool = False) -> World:
+        """The made-up medicine of one dialogue."""
+        return World(rng, self.split, *self._world_args, brief=brief)
+
+    def finding(
+        self, rng: random.Random, world: World, image: str, kind: Kind, given: Mapping[str, float] | None
+    ) -> Finding:
+        """What the specialist says of a picture in a dialogue.
+
+        Args:
+            rng: Source of all choices.
+            world: Where other labels than the specialist's come from.
+            image: The picture's id in the dialogue.
+            kind: What the picture shows; all but a lesion is out of scope.
+            given: What the specialist really said of it, from `Pictures.draw`.
+        """
+        return _Dialogue(self, rng, world)._finding(image, kind, given)
 
 
 class _Dialogue:

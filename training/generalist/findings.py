@@ -12,7 +12,15 @@ from .phrasing import PHRASING
 
 @dataclass
 class Finding:
-    """What the specialist says of a picture; `shares` are per cents of the likeliest, best first."""
+    """What the specialist says of a picture, as the generalist reads it.
+
+    Attributes:
+        image: The picture's id in the dialogue.
+        shares: The first labels by name with their probabilities in per cent, likeliest first.
+        sure: Whether the first one counts as confident.
+        shortlist: Labels that are left open, likeliest first.
+        in_scope: Whether the picture is of the kind that the specialist knows; nothing else is said if not.
+    """
 
     image: str
     shares: list[tuple[str, int]]
@@ -21,7 +29,7 @@ class Finding:
     in_scope: bool = True
 
     def render(self, second: bool = False) -> str:
-        """The line that the generalist reads."""
+        """The tool's result; `second` for that of a second look."""
         head = f"{self.image} second look" if second else self.image
         if not self.in_scope:
             return f"{head}: {OUT_OF_SCOPE}"
