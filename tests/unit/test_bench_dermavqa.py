@@ -257,9 +257,9 @@ class Roomy:
 
 def test_a_question_meets_the_same_picture_and_world_every_time() -> None:
     kinds, n = np.array(["lesion", "skin_other"] * 20), 40
-    bank = PictureBank(
-        np.zeros((n, 3, 64, 64), np.uint8), kinds, np.array(["test"] * n), np.full((n, 2), np.nan), ["a", "b"]
-    )
+    blank, what = np.full((n, 2), np.nan, np.float32), np.array(["a"] * n)
+    pixels, seen = np.zeros((n, 3, 64, 64), np.uint8), np.zeros((n, 4), np.float16)
+    bank = PictureBank(pixels, kinds, np.array(["test"] * n), blank, ["a", "b"], what, seen)
     maker = DialogueMaker("test", load_names(None), [], ["lupus"], bank)
     asked = [Question(f"ENC{i}", "train", ("identify",), (), "", "zebra?") for i in range(30)]
     one, two = (conversations(asked, Roomy(), maker, bank, 0, True) for _ in range(2))
