@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..training.intervals import ratio_of_medians
 from ..training.make.aspects import KNOWLEDGE, TEXTS
 from ..training.make.losses import Parts, diagnosis_weights, local_vectors, make_loss
 
@@ -128,14 +129,6 @@ def times(batch: int, repeats: int, towers: Towers = small_towers) -> dict[str, 
     return {variant: np.array(seconds) for variant, seconds in took.items()}
 
 
-def ratio(over: np.ndarray, under: np.ndarray) -> tuple[float, float, float]:
-    """Ratio of two medians with its 95 % bootstrap interval; a turn's two steps are drawn together."""
-    draws = np.random.default_rng(0).integers(0, len(over), (2000, len(over)))
-    ratios = np.median(over[draws], axis=1) / np.median(under[draws], axis=1)
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(np.median(over) / np.median(under)), float(low), float(high)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -156,14 +149,14 @@ def main() -> None:
         f"batch {args.batch}, {args.repeats} turns, {args.threads} thread(s), {SHAPE[1]} x {SHAPE[2]} pixels"
     )
     for variant in VARIANTS:
-        value, low, high = ratio(took[variant], took[VARIANTS[0]])
+        value, low, high = ratio_of_medians(took[variant], took[VARIANTS[0]])
         most, before = peaks[variant]
         median = 1000 * np.median(took[variant])
         print(
             f"{variant:24s} {median:8.1f} ms  {value:5.2f} x [{low:5.2f}, {high:5.2f}]"
             f"  peak {most:6.0f} MB, {most - before:6.0f} MB of it in the steps"
         )
-    value, low, high = ratio(took[VARIANTS[2]], took[VARIANTS[1]])
+    value, low, high = ratio_of_medians(took[VARIANTS[2]], took[VARIANTS[1]])
     print(f"loop over vectorised: {value:.2f} x [{low:.2f}, {high:.2f}]")
 
 
