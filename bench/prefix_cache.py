@@ -1,13 +1,14 @@
-"""What the prefix cache and the tokens that the grammar forces save, and whether answers stay the same.
+"""What prefix cache, drafts and the tokens that the grammar forces save, and whether answers stay the same.
 
     python -m clarify.bench.prefix_cache [--threads 16]
 
 The whole product answers the conversations of `prefix_cache.toml` with the shipped nano. Each call of the
-generalist is made three times, in an order that changes from call to call: as shipped, without the prefix
-cache, and with every token of a tool call chosen by the model; the answer as shipped goes on. Printed are,
+generalist is made four times, in an order that changes from call to call: as shipped, without the prefix
+cache, with every token of a tool call chosen by the model, and with nothing drafted; the answer as shipped
+goes on. Printed are,
 over second and later calls of a thread, how many tokens of the prompt are computed and how many are new
 (beyond the longest prefix that an earlier call of the thread has computed); processor times as medians, and
-their ratios over pairs of calls, with 95 % bootstrap intervals; and in how many calls the three answers are
+their ratios over pairs of calls, with 95 % bootstrap intervals; and in how many calls the four answers are
 the same. Exits with 1 when one is not. Processor times are those of one thread, which is what the clock
 shows on an idle machine.
 """
@@ -42,7 +43,9 @@ from ..training.intervals import ratio_of_medians, resampled, share
 
 CONVERSATIONS = Path(__file__).with_suffix(".toml")
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SHIPPED, UNCACHED, UNFORCED = WAYS = ("as shipped", "no prefix cache", "no forced tokens")
+SHIPPED, UNCACHED, UNFORCED, UNDRAFTED = WAYS = (
+    "as shipped", "no prefix cache", "no forced tokens", "no drafts"
+)  # fmt: skip
 
 
 class Watched(PrefixCache):
@@ -138,7 +141,7 @@ class CountingGuides:
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the three answers of a call.
+    """One of the answers of a call.
 
     Attributes:
         said: Words and calls, without the ids that are drawn anew.
@@ -164,7 +167,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the generalist, made three ways.
+    """One call of the generalist, made in all ways.
 
     Attributes:
         later: Whether it is a second or later one of its thread.
@@ -196,8 +199,8 @@ class Log:
         self.computed += given
 
 
-class ThreeWays(LocalVLM):
-    """A generalist that makes every call three ways and goes on with the answer as shipped."""
+class ManyWays(LocalVLM):
+    """A generalist that makes every call in all ways and goes on with the answer as shipped."""
 
     log: Log = Field(default_factory=Log, exclude=True)
 
@@ -207,8 +210,9 @@ class ThreeWays(LocalVLM):
         before: Watched = self.loaded.cache
         answers: dict[str, Answer] = {}
         caches = {way: Watched(0) if way == UNCACHED else before.twin() for way in WAYS}
-        first = len(self.log.calls) % len(WAYS)
+        first, drafted = len(self.log.calls) % len(WAYS), self.draft_tokens
         for way in (*WAYS[first:], *WAYS[:first]):
+            self.draft_tokens = 0 if way == UNDRAFTED else drafted
             with self._parts(caches[way], counts := Counts(), jump=way != UNFORCED) as timed:
                 start = time.process_time()
                 result = super()._generate(messages, stop, None, **kwargs)
@@ -216,7 +220,8 @@ class ThreeWays(LocalVLM):
             answers[way] = _answer(result, total, timed.first, counts)
             if way == SHIPPED:
                 shipped = result
-        self.loaded.cache = kept = caches[SHIPPED]
+        self.draft_tokens, self.loaded.cache = drafted, caches[SHIPPED]
+        kept = caches[SHIPPED]
         self.log.add(kept.asked[-1], kept.given, answers)
         return shipped
 
@@ -241,7 +246,7 @@ def _answer(result: ChatResult, total: float, prefill: float, counts: Counts) ->
     return Answer((message.content, *calls), prompt, prompt - cached, total, prefill, counts)
 
 
-def ask(model: ThreeWays, session: Session, threads: Sequence[dict[str, Any]]) -> int:
+def ask(model: ManyWays, session: Session, threads: Sequence[dict[str, Any]]) -> int:
     """Plays conversations; returns the number of questions."""
     asked = 0
     for thread in threads:
@@ -290,7 +295,10 @@ def report(calls: Sequence[Call]) -> bool:
     part_of("tokens of tool calls that are forced", [c.forced for c in counts], [c.inside for c in counts])
     times("answers with tool calls, after the prefill", using, UNFORCED, "rest")
     times("answers with tool calls, total", using, UNFORCED, "total")
-    for other in (UNCACHED, UNFORCED):
+    writing = [call for call in calls if call.answers[SHIPPED].said[0]]
+    times("answers in words, after the prefill", writing, UNDRAFTED, "rest")
+    times("answers in words, total", writing, UNDRAFTED, "total")
+    for other in (UNCACHED, UNFORCED, UNDRAFTED):
         same = sum(call.answers[SHIPPED].said == call.answers[other].said for call in calls)
         print(f"same answer as with {other}: {share(same, len(calls))}  n = {len(calls)}")
     for call in calls:
@@ -312,7 +320,7 @@ def main() -> None:
         deps = default_deps(Settings(home=Path(home)))
         loaded: Any = load_generalist("nano", image_loader=deps.images.open)
         loaded.loaded.cache = Watched(loaded.loaded.cache.capacity)
-        model = ThreeWays(loaded=loaded.loaded, image_loader=deps.images.open)
+        model = ManyWays(loaded=loaded.loaded, image_loader=deps.images.open)
         session = Session(deps=replace(deps, generalist=lambda profile: model))
         asked = ask(model, session, threads)
     print(

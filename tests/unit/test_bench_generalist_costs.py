@@ -13,7 +13,17 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from clarify.bench import constraint, prefix_cache
 from clarify.bench.constraint import Outcome, judge
-from clarify.bench.prefix_cache import SHIPPED, UNCACHED, UNFORCED, WAYS, Answer, Counts, Log, Watched
+from clarify.bench.prefix_cache import (
+    SHIPPED,
+    UNCACHED,
+    UNDRAFTED,
+    UNFORCED,
+    WAYS,
+    Answer,
+    Counts,
+    Log,
+    Watched,
+)
 from clarify.tools.classify import classify_tool
 from clarify.tools.experts import Memo
 from clarify.tools.knowledge import knowledge_tool
@@ -101,7 +111,7 @@ def test_forced_tokens_are_counted_or_left_to_the_model(jump: bool) -> None:
 
 def made_call(**different: str) -> prefix_cache.Call:
     answers = {}
-    for way, slower in zip(WAYS, (1.0, 3.0, 2.0), strict=True):
+    for way, slower in zip(WAYS, (1.0, 3.0, 2.0, 4.0), strict=True):
         said = (different.get(way, "the same"),)
         computed = 100 if way == UNCACHED else 10
         answers[way] = Answer(said, 100, computed, 15 * slower, 5 * slower, Counts(8, 4))
@@ -114,7 +124,8 @@ def test_the_report_tells_answers_that_differ(capsys: pytest.CaptureFixture[str]
     assert "computed: 10.0 %" in said and "forced: 50.0 %" in said and "differ" not in said
     assert "prefill, no prefix cache over as shipped: 3.00 x [3.00, 3.00]" in said
     assert "after the prefill, no forced tokens over as shipped: 2.00 x [2.00, 2.00]" in said
-    for way in (UNCACHED, UNFORCED):
+    assert "after the prefill, no drafts over as shipped: 4.00 x [4.00, 4.00]" in said
+    for way in (UNCACHED, UNFORCED, UNDRAFTED):
         assert not prefix_cache.report([made_call(), made_call(**{way: "another"})])
         assert "another" in capsys.readouterr().out
     assert SHIPPED == WAYS[0]
