@@ -70,7 +70,7 @@ from .dermavqa_player import (
     right_diseases,
     score,
 )
-from .generalist import Speaker, finish
+from .generalist import Speaker, play
 from .generalist_player import Key, canonical, linked
 from .linking_cases import question_texts
 
@@ -251,7 +251,7 @@ def main() -> None:
     seen = conversations(asked, model, maker, bank, args.seed, True)
     unnamed = [question for question in asked if not question.named]
     blind = conversations(unnamed, model, maker, bank, args.seed, False)
-    finish(model, [*seen, *blind], bank, {}, args.batch)
+    play(model, [*seen, *blind], bank, {}, args.batch)
     splits = dict(Counter(question.split for question in asked))
     print(f"DermaVQA, n = {len(asked)} questions {splits}, {args.weights.name}")
     kg = open_graph(None)

@@ -27,18 +27,20 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCriteriaList
 
 from ..graph_schema.folding import normalise
 from ..graph_schema.protocol import FactRow
 from ..training.generalist.dialogues import DialogueMaker, Message
 from ..training.generalist.encode import segments, system_text
+from ..training.generalist.model import embedded
 from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.world import load_names
@@ -47,6 +49,8 @@ from .generalist_player import Player
 
 MOST_NEW = 700
 """Tokens of the longest answer."""
+P = TypeVar("P", bound="Talk")
+T = TypeVar("T")
 _CITE = re.compile(r"\s*\[([^\[\]]+)\]\s*$")
 
 
@@ -100,6 +104,7 @@ class Speaker:
         self.processor.tokenizer.padding_side = "left"
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16).eval()
         self.system = system_text()
+        self.until = StoppingCriteriaList()
 
     def prompt(self, said: Sequence[Message]) -> str:
         """A conversation as the model reads it, up to where it goes on."""
@@ -113,53 +118,33 @@ class Speaker:
     @torch.inference_mode()
     def write(self, players: Sequence[Talk], bank: PictureBank | None, order: dict[int, int]) -> list[str]:
         """Continues each conversation."""
-        core, tokenizer = self.model.model, self.processor.tokenizer
+        tokenizer = self.processor.tokenizer
         texts = [self.prompt(p.said) for p in players]
         batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        embedded = core.text_model.get_input_embeddings()(batch["input_ids"])
         indices = [order.get(i, i) for p in players for m in p.said for _, i in m.images]
-        if indices and bank is not None:
-            pixels = bank.tensor(indices).to(torch.bfloat16)
-            patches = torch.ones((len(indices), 8, 8), dtype=torch.bool)
-            seen = core.vision_model(pixel_values=pixels, patch_attention_mask=patches).last_hidden_state
-            embedded[batch["input_ids"] == self.model.config.image_token_id] = core.connector(seen).flatten(
-                0, 1
-            )
+        pictures = bank.tensor(indices) if indices and bank is not None else torch.zeros(0)
         made = self.model.generate(
-            inputs_embeds=embedded,
+            inputs_embeds=embedded(self.model, batch["input_ids"], pictures),
             attention_mask=batch["attention_mask"],
             max_new_tokens=self.most_new,
             do_sample=False,
+            stopping_criteria=self.until,
         )
         texts = tokenizer.batch_decode(made, skip_special_tokens=False)
         return [t.split("<|end|>")[0].replace("<pad>", "") for t in texts]
 
 
 def play(
-    model: Speaker,
-    scripts: list[list[Message]],
-    bank: PictureBank | None,
-    order: dict[int, int],
-    size: int,
-    lexicon: Collection[str] = (),
-) -> list[Player]:
-    """Plays dialogues in batches until all have ended."""
-    players = [Player(s, lexicon) for s in scripts]
-    finish(model, players, bank, order, size)
-    return players
-
-
-def finish(
-    model: Speaker, players: Sequence[Talk], bank: PictureBank | None, order: dict[int, int], size: int
-) -> None:
-    """Lets the model go on with conversations, the shortest first, in batches until all have ended."""
+    model: Speaker, players: list[P], bank: PictureBank | None, order: dict[int, int], size: int
+) -> list[P]:
+    """Plays dialogues in batches, those that are shortest first, until all have ended."""
     live = [p for p in players if p.advance()]
     start, done = time.time(), 0
     while live:
         live.sort(key=lambda p: sum(len(m.text) for m in p.said))
         batch = live[:size]
-        for player, text in zip(batch, model.write(batch, bank, order), strict=True):
-            player.take(text)
+        for one, text in zip(batch, model.write(batch, bank, order), strict=True):
+            one.take(text)
         live = live[size:] + [p for p in batch if p.advance()]
         done += 1
         if done % 20 == 0:
@@ -167,24 +152,27 @@ def finish(
                 f"  {len(players) - len(live)}/{len(players)} dialogues, {time.time() - start:.0f} s",
                 flush=True,
             )
+    return players
 
 
 def play_in(
-    processes: int,
-    weights: Path,
-    pictures: Path | None,
-    made: list[list[Message]],
-    order: dict[int, int],
-    size: int,
-    lexicon: Collection[str],
-) -> list[Player]:
-    """Plays dialogues in several processes of one thread each; which process plays one changes nothing."""
-    parts = [made[i::processes] for i in range(processes)]
+    processes: int, part: Callable[[list[list[Message]]], list[T]], made: list[list[Message]]
+) -> list[T]:
+    """Plays dialogues in several processes of one thread each; which process plays one changes nothing.
+
+    Args:
+        processes: How many.
+        part: Plays some dialogues; it is sent to the processes.
+        made: The dialogues.
+
+    Returns:
+        What `part` returned of each.
+    """
     played: list[Any] = [None] * len(made)
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = pool.map(
-            _part, *zip(*((weights, pictures, p, order, size, lexicon) for p in parts), strict=True)
-        )
+    with ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
+    ) as pool:
+        done = pool.map(part, [made[i::processes] for i in range(processes)])
         for i, players in enumerate(done):
             played[i::processes] = players
     return played
@@ -193,14 +181,13 @@ def play_in(
 def _part(
     weights: Path,
     pictures: Path | None,
-    made: list[list[Message]],
     order: dict[int, int],
     size: int,
     lexicon: Collection[str],
+    made: list[list[Message]],
 ) -> list[Player]:
-    torch.set_num_threads(1)
     bank = PictureBank.load(pictures) if pictures else None
-    return play(Speaker(weights), made, bank, order, size, lexicon)
+    return play(Speaker(weights), [Player(script, lexicon) for script in made], bank, order, size)
 
 
 def report(players: list[Player], show: int) -> dict[str, Any]:
@@ -289,7 +276,8 @@ def main() -> None:
     maker = DialogueMaker("test", names, [], bank.names if bank else [], bank)
 
     def run(made: list[list[Message]], order: dict[int, int]) -> list[Player]:
-        return play_in(args.processes, args.weights, args.pictures, made, order, args.batch, lexicon)
+        part = partial(_part, args.weights, args.pictures, order, args.batch, lexicon)
+        return play_in(args.processes, part, made)
 
     made = list(scripts(maker, args.n, args.seed))
     played = run(made, {})

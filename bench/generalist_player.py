@@ -15,7 +15,7 @@ from ..graph_schema.text import rank_names
 from ..training.generalist.dialogues import Call, Message
 
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
-_REMEMBERED = 2
+REMEMBERED = 2
 """So often in a turn may a model call for what the conversation holds, and for nothing else."""
 _LONGEST = 8
 Key = tuple[str, str]
@@ -28,8 +28,10 @@ def canonical(args: Mapping[str, Any]) -> str:
 
 
 def parse_calls(text: str) -> list[Key] | None:
-    """Reads calls as (name, canonical arguments); None when one is malformed."""
-    found = []
+    """Reads calls as (name, canonical arguments); None when one is malformed or does not end."""
+    found: list[Key] = []
+    if text.count("<tool_call>") != text.count("</tool_call>"):
+        return None
     for body in CALL.findall(text):
         try:
             call = json.loads(body)
@@ -87,15 +89,25 @@ class Player:
             if message.target:
                 return True
             if message.role == "user":
-                self._kind, self.expected, self.made = message.kind, [], []
-                self._good = self._exact = True
-                self._again = 0
-                self._hear(message.text)
+                self._begin(message)
             self._learn(message.calls)
             if message.role != "tool" or self._scripted_tool(self.at):
                 self.said.append(message)
             self.at += 1
         return False
+
+    def _begin(self, message: Message) -> None:
+        """A turn begins."""
+        self._kind, self.expected, self.made = message.kind, [], []
+        self._good = self._exact = True
+        self._again = 0
+        self._mentions = self._hear(message.text)
+
+    def _skip(self) -> None:
+        """Goes on to the next turn."""
+        self.at += 1
+        while self.at < len(self.script) and self.script[self.at].role != "user":
+            self.at += 1
 
     def _scripted_tool(self, at: int) -> bool:
         while self.script[at].role == "tool":
@@ -105,15 +117,17 @@ class Player:
     def _knows(self, name: str) -> bool:
         return normalise(name) in self._own or normalise(name) in self.lexicon
 
-    def _hear(self, text: str) -> None:
-        """Takes in the names that stand in a text, the longest where names overlap."""
-        words, taken = normalise(text).split(), set[int]()
+    def _hear(self, text: str) -> list[str]:
+        """Takes in the names that stand in a text, the longest where names overlap, and returns them."""
+        words, taken, heard = normalise(text).split(), set[int](), list[str]()
         spans = [(i, j) for i in range(len(words)) for j in range(i + 1, min(i + _LONGEST, len(words)) + 1)]
         for i, j in sorted(spans, key=lambda s: s[0] - s[1]):
             name = " ".join(words[i:j])
             if taken.isdisjoint(range(i, j)) and self._knows(name):
                 taken.update(range(i, j))
-                self._named.append(name)
+                heard.append(name)
+        self._named += heard
+        return heard
 
     def _learn(self, calls: Sequence[Call]) -> None:
         for call in calls:
@@ -128,6 +142,9 @@ class Player:
         for i, asked in enumerate(args.get("diseases", [])):
             args["diseases"][i] = linked(asked, self._names)
         return call[0], canonical(args)
+
+    def _as_read(self, written: Sequence[Key]) -> list[Key]:
+        return list(dict.fromkeys(map(self._read, written)))
 
     def _held(self, call: Key) -> bool:
         """Whether the state machine answers a call from the conversation, without the graph."""
@@ -144,12 +161,12 @@ class Player:
         self.expected.append(expected)
         self.made.append(None if written is None else sorted(written))
         self._exact = self._exact and written is not None and sorted(written) == expected
-        calls = None if written is None else list(dict.fromkeys(map(self._read, written)))
+        calls = None if written is None else self._as_read(written)
         held = [call for call in calls or () if self._held(call)]
         right = calls is not None and sorted(set(calls) - set(held)) == expected
         if calls and not expected:
             self._again += 1
-            right = right and self._again <= _REMEMBERED
+            right = right and self._again <= REMEMBERED
         if right and calls:
             asked = {key(c): c for c in message.calls}
             self._answer([self._known[c] if c in held else asked[c] for c in calls])
@@ -161,9 +178,7 @@ class Player:
         self.results.append((self._kind, self._good, self._good and self._exact, self.expected, self.made))
         if right:
             self.answers.append((prose, message, list(self._known.values())))
-        self.at += 1
-        while self.at < len(self.script) and self.script[self.at].role != "user":
-            self.at += 1
+        self._skip()
 
     def _answer(self, calls: list[Call]) -> None:
         """Puts calls and what they return into the conversation."""

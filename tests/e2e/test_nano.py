@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clarify.bench.generalist import Speaker, play, report, scripts
+from clarify.bench.generalist_player import Player
 from clarify.training.generalist.dialogues import DialogueMaker
 from clarify.training.generalist.world import load_names
 
@@ -16,7 +17,8 @@ def scores():
     from clarify.agent.generalist.profiles import nano_folder
 
     maker = DialogueMaker("test", load_names(None), [], ["melanoma", "melanocytic nevus"], None)
-    return report(play(Speaker(nano_folder()), list(scripts(maker, 40, seed=7)), None, {}, 20), show=5)
+    players = [Player(script, ()) for script in scripts(maker, 40, seed=7)]
+    return report(play(Speaker(nano_folder()), players, None, {}, 20), show=5)
 
 
 def test_it_calls_the_right_tool_with_the_right_arguments(scores):

@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from ...graph_schema.multihop import TREATMENT_PAIRS
 from ...graph_schema.protocol import FactRow
@@ -66,8 +66,9 @@ class DialogueMaker:
         split: Which wordings, names and pictures are used.
         names, phrases, labels: As `World` takes them.
         pictures: Where pictures come from, or None for text-only dialogues.
-        brief: Share of dialogues with one short row a question, half of them ending at their last call:
+        brief: Share of dialogues with one short row a question, some of them ending at their last call:
             deciding what to call is learnt from many questions, saying rows from long answers.
+        cut: Of the brief ones, the share that ends at the last call.
     """
 
     def __init__(
@@ -78,19 +79,24 @@ class DialogueMaker:
         labels: list[str],
         pictures: Pictures | None,
         brief: float = 0.0,
+        cut: float = 0.5,
     ) -> None:
         self.split = split
         self.wording = Wording(split)
-        self.brief = brief
+        self.brief, self.cut = brief, cut
         self._world_args = (names, phrases, labels)
         self.pictures = pictures
 
-    def make(self, rng: random.Random) -> list[Message]:
-        """Makes a dialogue of one to four turns."""
+    def make(self, rng: random.Random, kinds: Sequence[Kind] = ()) -> list[Message]:
+        """Makes a dialogue of one to four turns, or of a turn for a picture of each of `kinds`.
+
+        Of these the questions follow from `rng` alone, whatever the last picture is, if `pictures` leaves it
+        be; and what is no skin is then never shown to the specialist.
+        """
         brief = self.brief > 0 and rng.random() < self.brief
-        messages = _Dialogue(self, rng, self.world(rng, brief)).run()
+        messages = _Dialogue(self, rng, self.world(rng, brief)).run(kinds)
         last = max((i for i, m in enumerate(messages) if m.target and m.calls), default=0)
-        return messages[: last + 1] if brief and last and rng.random() < 0.5 else messages
+        return messages[: last + 1] if brief and last and rng.random() < self.cut else messages
 
     def world(self, rng: random.Random, brief: bool = False) -> World:
         """The made-up medicine of one dialogue."""
@@ -155,8 +161,10 @@ class _Dialogue:
             text = f"{text.rstrip('?.! ')}, and {self._pick('clause', intent)}{end}"
         return text
 
-    def run(self) -> list[Message]:
-        turns = self.rng.choices((1, 2, 3, 4), (0.42, 0.27, 0.19, 0.12))[0]
+    def run(self, kinds: Sequence[Kind]) -> list[Message]:
+        for kind in kinds:
+            self._picture(kind)
+        turns = 0 if kinds else self.rng.choices((1, 2, 3, 4), (0.42, 0.27, 0.19, 0.12))[0]
         for _ in range(turns):
             self._turn()
         return self.messages
@@ -214,10 +222,10 @@ class _Dialogue:
 
     # -- pictures
 
-    def _picture(self) -> None:
+    def _picture(self, given: Kind | None = None) -> None:
         rng = self.rng
         assert self.maker.pictures is not None
-        kind: Kind = rng.choices(("lesion", "skin_other", "not_skin"), KINDS[self.maker.split])[0]
+        kind = given or rng.choices(get_args(Kind), KINDS[self.maker.split])[0]
         index, shares = self.maker.pictures.draw(rng, kind, self.maker.split)
         self.images += 1
         image = f"img{self.images}"
@@ -238,7 +246,7 @@ class _Dialogue:
             intents = [rng.choice(INTENTS)]
             text = self._pick("picture", intents[0])
         self._user(self._dress(text), f"picture_{kind}", [(image, index)])
-        if kind == "not_skin" and rng.random() < 0.6:
+        if kind == "not_skin" and (given or rng.random() < 0.6):
             if guess is None:
                 return self._say([PHRASING["other"]["not_skin"]])
             self.subject = guess

@@ -108,10 +108,53 @@ def grow(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, 
     return grown
 
 
+def embedded(model: Idefics3ForConditionalGeneration, ids: Tensor, pictures: Tensor) -> Tensor:
+    """What the decoder reads: the embeddings of the tokens, those of the pictures in their places.
+
+    Args:
+        model: nano.
+        ids: Token ids, (batch, length).
+        pictures: Normalised pictures in order of appearance, (n, 3, 64, 64).
+
+    Returns:
+        In the type of the weights, (batch, length, width).
+    """
+    core = model.model
+    read: Tensor = core.text_model.get_input_embeddings()(ids)
+    if len(pictures):
+        side = PICTURE_SIZE // 8
+        patches = torch.ones((len(pictures), side, side), dtype=torch.bool, device=ids.device)
+        seen = core.vision_model(pixel_values=pictures.to(read.dtype), patch_attention_mask=patches)
+        read = read.clone()
+        read[ids == model.config.image_token_id] = (
+            core.connector(seen.last_hidden_state).flatten(0, 1).to(read.dtype)
+        )
+    return read
+
+
+def logits_at(
+    model: Idefics3ForConditionalGeneration, ids: Tensor, wanted: Tensor, pictures: Tensor, decoder: nn.Module
+) -> Tensor:
+    """Logits of some tokens, each with everything before it given; only there is the vocabulary projected.
+
+    Args:
+        model: nano.
+        ids: Token ids, (batch, length), padded on the right.
+        wanted: Which tokens after the first, bool, (batch, length - 1).
+        pictures: Normalised pictures in order of appearance, (n, 3, 64, 64).
+        decoder: `model.model.text_model`, perhaps compiled.
+
+    Returns:
+        float32, (wanted, vocabulary).
+    """
+    hidden = decoder(inputs_embeds=embedded(model, ids, pictures)).last_hidden_state
+    return model.lm_head(hidden[:, :-1][wanted]).float()
+
+
 def answer_loss(
     model: Idefics3ForConditionalGeneration, ids: Tensor, weight: Tensor, pictures: Tensor, decoder: nn.Module
 ) -> tuple[Tensor, Tensor]:
-    """Next-token cross-entropy on what the assistant writes; only there is the vocabulary projected.
+    """Next-token cross-entropy on what the assistant writes.
 
     Args:
         model: nano.
@@ -124,18 +167,9 @@ def answer_loss(
         The weighted mean loss, a scalar, and whether each dialogue was predicted to the last token that
         weighs more than 1, bool, (batch,).
     """
-    core = model.model
-    embedded = core.text_model.get_input_embeddings()(ids)
-    if len(pictures):
-        side = PICTURE_SIZE // 8
-        patches = torch.ones((len(pictures), side, side), dtype=torch.bool, device=ids.device)
-        seen = core.vision_model(pixel_values=pictures, patch_attention_mask=patches).last_hidden_state
-        embedded = embedded.to(torch.float32, copy=True)
-        embedded[ids == model.config.image_token_id] = core.connector(seen).flatten(0, 1).float()
-    hidden = decoder(inputs_embeds=embedded).last_hidden_state
+    wanted = weight[:, 1:] > 0
+    logits = logits_at(model, ids, wanted, pictures, decoder)
     weight, ids = weight[:, 1:], ids[:, 1:]
-    wanted = weight > 0
-    logits = model.lm_head(hidden[:, :-1][wanted]).float()
     losses = nn.functional.cross_entropy(logits, ids[wanted], reduction="none")
     missed = torch.zeros_like(weight, dtype=torch.bool)
     missed[wanted] = (logits.argmax(-1) != ids[wanted]) & (weight[wanted] > 1)
