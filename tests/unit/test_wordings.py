@@ -37,6 +37,7 @@ FLOORS = {
     "small_talk.none": (50, 12),
     "out_of_field.none": (150, 50),
     "vague.none": (60, 25),
+    "caption.any": (15, 5),
     "prefix.any": (40, 12),
     "suffix.any": (30, 10),
 }
