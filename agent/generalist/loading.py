@@ -163,11 +163,11 @@ def _read(name: str, quantize: bool, revision: str | None, device: str, local: b
             f"{name} cannot be loaded from the hub: {str(error).splitlines()[0]}",
             hint="Check the name, the network and, for gated models, the login.",
         ) from error
-    _keep_odd_layers_unpacked(model)
+    keep_odd_layers_unpacked(model)
     return model.eval(), processor
 
 
-def _keep_odd_layers_unpacked(model: Any) -> None:
+def keep_odd_layers_unpacked(model: Any) -> None:
     """Keeps 4-bit layers of shapes that bitsandbytes' packed CPU path cannot take (0.50 raises) off it."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
