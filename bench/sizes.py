@@ -40,7 +40,7 @@ from transformers import DynamicCache
 
 from ..errors import BadInput
 from ..training.device import best_device
-from .make_speed import ratio
+from ..training.intervals import ratio_of_medians
 from .sizes_model import (
     REAL,
     SIZES,
@@ -176,10 +176,10 @@ def measure(
     for row, variant in enumerate(rows):
         found[variant.name] |= {
             "prefill_ms": float(np.median(prefill[row])),
-            "prefill_ratio": ratio(prefill[row], prefill[0]),
+            "prefill_ratio": ratio_of_medians(prefill[row], prefill[0]),
             "token_ms_p50": float(np.median(each[row])),
             "token_ms_p95": float(np.quantile(each[row], 0.95)),
-            "token_ratio": ratio(np.median(each[row], axis=1), np.median(each[0], axis=1)),
+            "token_ratio": ratio_of_medians(np.median(each[row], axis=1), np.median(each[0], axis=1)),
             "n": repeats,
         }
     return found
