@@ -18,11 +18,13 @@ def prompt(name: str) -> str:
 
 def system_prompt(profile: str, cards: Iterable[ToolCard]) -> str:
     """The system prompt of a profile with its tools' cards: nano was trained with its own, short one."""
-    return (
-        prompt("system_nano")
-        if profile == "nano"
-        else prompt("system").replace("{cards}", model_cards(cards))
-    )
+    own = is_nano(profile)
+    return prompt("system_nano") if own else prompt("system").replace("{cards}", model_cards(cards))
+
+
+def is_nano(profile: str) -> bool:
+    """Whether a profile is the shipped nano or one of its kind, which know two tools and their own prompt."""
+    return profile.partition(":")[0] == "nano"
 
 
 @cache

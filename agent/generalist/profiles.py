@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PROFILES = {
     "nano": "the shipped model: offline, CPU (default)",
+    "nano:FOLDER": "another of its kind, made by training/generalist",
     "path:FOLDER": "a model folder made by save_pretrained, in NF4",
     "hub:NAME[@REVISION]": "any image-text-to-text model of the hub, in NF4",
     "server:URL#MODEL": "a server that speaks OpenAI's protocol (vLLM), as in server:http://localhost:8000/v1#name",
@@ -46,8 +47,8 @@ def load_generalist(
         Unavailable: A needed extra is not installed, or the hub cannot be reached.
     """
     kind, _, rest = profile.partition(":")
-    if profile == "nano":
-        kind, rest = "path", str(nano_folder())
+    if kind == "nano" and (rest or profile == "nano"):
+        kind, rest = "path", rest or str(nano_folder())
     if kind in ("server", "openai") and rest:
         return _served(kind, rest, image_loader, fields)
     if kind in ("path", "hub") and rest:

@@ -21,6 +21,7 @@ from ...tools.concepts import tools as concepts
 from ...tools.registry import REGISTRY
 from ...tools.render import render_error, render_rows
 from ..deps import Deps, Env
+from ..prompts import is_nano
 from ..signs import settle
 from ..state import State, Work, decision, latest_findings, spent
 
@@ -89,7 +90,7 @@ def toolbox(
 
 def sees_results(env: Env) -> bool:
     """Whether the generalist knows experts beyond the two it must call, and pictures in their results."""
-    return (env.context.profile or env.deps.profile) != "nano"
+    return not is_nano(env.context.profile or env.deps.profile)
 
 
 def strange_tools(env: Env) -> tuple[str, ...]:

@@ -226,6 +226,7 @@ def test_cards_say_what_was_measured_and_stand_in_the_prompt() -> None:
         "hub:some", REGISTRY
     )
     assert "Measured" not in system_prompt("nano", REGISTRY)
+    assert system_prompt("nano:mine", REGISTRY) == system_prompt("nano", REGISTRY)
 
 
 def test_the_shipped_expert_measures_a_drawn_lesion() -> None:

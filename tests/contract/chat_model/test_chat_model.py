@@ -432,6 +432,11 @@ def _grey(_: str) -> Image.Image:
     return Image.new("RGB", (64, 64), (128, 128, 128))
 
 
+def test_another_nano_is_a_folder_too(folders: dict[str, Path], store: ModelStore) -> None:
+    vlm = load_generalist(f"nano:{folders['nano']}", store=store, device="cpu")
+    assert isinstance(vlm, LocalVLM) and vlm.loaded.name == str(folders["nano"])
+
+
 def test_one_model_in_memory_for_each_folder(folders: dict[str, Path], store: ModelStore) -> None:
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(lambda _: store.get(folders["nano"], quantize=False), range(4)))
@@ -452,7 +457,7 @@ def test_missing_and_changed_weights(folders: dict[str, Path], tmp_path: Path) -
 
 
 def test_unknown_profile_lists_the_profiles() -> None:
-    for profile in ("tiny", "hub:", "server:http://localhost#", ""):
+    for profile in ("tiny", "nano:", "hub:", "server:http://localhost#", ""):
         with pytest.raises(BadInput) as caught:
             load_generalist(profile)
         assert "server:URL#MODEL" in caught.value.line()
