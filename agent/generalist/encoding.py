@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ class Encoded:
         picture_inputs: Tensors of all pictures (`pixel_values` and its companions).
         token_inputs: Tensors that go with the tokens, (1, L), such as `token_type_ids`.
         positions: (3, 1, L) for models with multimodal rotary positions, else None.
+        replaced: Start and end of each picture's placeholder in the prompt, and the text that the processor
+            puts there; empty when it does not say.
     """
 
     ids: torch.Tensor
@@ -39,6 +41,7 @@ class Encoded:
     picture_inputs: dict[str, torch.Tensor]
     token_inputs: dict[str, torch.Tensor]
     positions: torch.Tensor | None
+    replaced: list[tuple[int, int, str]]
 
     def cut(self, shared: int) -> int:
         """Where computing may start when `shared` tokens are cached: not inside a picture, not at the end."""
@@ -75,6 +78,7 @@ def encode(lm: LoadedModel, text: str, pictures: Sequence[Picture]) -> Encoded:
         picture_inputs=picture_inputs,
         token_inputs={k: v for k, v in token_inputs.items() if k in accepted},
         positions=_positions(lm, ids, {**token_inputs, **picture_inputs}),
+        replaced=[(*o["span"], o["replacement"]) for o in offsets[0]] if offsets else [],
     )
 
 
@@ -85,11 +89,15 @@ def new_pictures(
     kept = [p for p, (first, _) in zip(pictures, encoded.spans, strict=False) if first >= start]
     if start == 0 or len(kept) == len(pictures):
         return encoded.picture_inputs
-    if not kept:
-        return {}
+    return prepare(lm, kept, encoded.picture_inputs) if kept else {}
+
+
+def prepare(lm: LoadedModel, pictures: Sequence[Picture], names: Container[str]) -> dict[str, torch.Tensor]:
+    """Preprocesses pictures alone: those of the processor's tensors that have one of these names."""
     placeholder = lm.template.image_token
-    data = lm.processor(text=[placeholder * len(kept)], images=[p.image for p in kept], return_tensors="pt")
-    return {k: v for k, v in data.items() if k in encoded.picture_inputs}
+    text = [placeholder * len(pictures)]
+    data = lm.processor(text=text, images=[p.image for p in pictures], return_tensors="pt")
+    return {k: v for k, v in data.items() if k in names}
 
 
 def _key(

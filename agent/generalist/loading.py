@@ -69,9 +69,18 @@ class ModelStore:
 
 
 def load(
-    name: str, quantize: bool, revision: str | None, device: str, local: bool, cache_capacity: int = 4
+    name: str,
+    quantize: bool,
+    revision: str | None,
+    device: str,
+    local: bool,
+    cache_capacity: int = 4,
+    warm: bool = True,
 ) -> LoadedModel:
-    """Loads and warms a model; `ModelStore.get` says what the arguments mean and what is raised."""
+    """Loads a model; `ModelStore.get` says what the arguments mean and what is raised.
+
+    One that is to answer must be warmed; one that is to be trained must not, since that packs its weights.
+    """
     sha256 = check_folder(Path(name)) if local else ""
     model, processor = _read(name, quantize, revision, device, local)
     config, tokenizer = model.config, getattr(processor, "tokenizer", None)
@@ -97,7 +106,8 @@ def load(
         stop_ids=tuple(stops),
         quantized=bool(getattr(model, "is_loaded_in_4bit", False)),
     )
-    _warm(loaded)
+    if warm:
+        _warm(loaded)
     return loaded
 
 

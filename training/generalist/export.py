@@ -79,9 +79,13 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
 
 def load_full(folder: Path) -> PreTrainedModel:
     """A model folder in full precision; NF4 is undone, so what it rounded stays rounded."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
+    return dequantized(AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)).float()
+
+
+def dequantized(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model with NF4 undone, in float32; one that is not quantized as it is."""
     if not getattr(model, "is_quantized", False):
-        return model.float()
+        return model
     state, config = model.dequantize().state_dict(), copy.deepcopy(model.config)
     plain = type(model)(config)  # one that can be saved, which what was dequantized cannot
     plain.load_state_dict(state)
