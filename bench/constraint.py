@@ -6,8 +6,9 @@ The first question of each of n held-back dialogues (`bench/generalist.py`, text
 `agent/nodes/consult.py` puts it, with the two tools of the product, three times: nothing constrained; calls
 under the grammar once the model has begun one, as shipped; and a call from the first token on. Printed are,
 with 95 % Wilson intervals, over the turns that need a call: the right tools, the right tools with the right
-arguments (as the state machine reads a call, and to the word), and the calls that are well-formed; over the
-turns that need none, how often one is made; and the paired difference between the first two ways.
+arguments (as the state machine reads a call, and to the word); of all calls made, the well-formed ones;
+over the turns that need none, how often a call is made; and the paired differences between the first two
+ways.
 
 `--weights` takes any folder that the profile `path:` takes, such as a model of the hub saved there. nano
 was trained on dialogues like these, of other words and names; for other models it is a task like any other.
@@ -187,10 +188,14 @@ def report(outcomes: Sequence[dict[str, Outcome]]) -> None:
         for name, hits, n in rows:
             print(f"  {name:30s} {share(hits, n)}  n = {n}")
         print(f"  {'processor time, p50 ms':30s} {took:.0f} [{low:.0f}, {high:.0f}]  n = {len(outcomes)}")
-    free, shipped = ([float(found[way].right) for found in outcomes] for way in (FREE, SHIPPED))
-    value, low, high = (100 * v for v in resampled(lambda a, b: a.mean() - b.mean(), shipped, free))
-    print(f"all turns right, {SHIPPED} less {FREE}: {value:+.1f} points [{low:+.1f}, {high:+.1f}]"
-          f"  n = {len(outcomes)}")  # fmt: skip
+    pairs = [(found[SHIPPED], found[FREE]) for found in outcomes]
+    due_pairs = [(a, b) for a, b in pairs if a.due]
+    for name, field, some in (("right tools", "tools", due_pairs), ("all turns right", "right", pairs)):
+        columns = [[float(getattr(pair[k], field)) for pair in some] for k in range(2)]
+        value, low, high = (100 * v for v in resampled(lambda a, b: a.mean() - b.mean(), *columns))
+        print(
+            f"{name}, {SHIPPED} less {FREE}: {value:+.1f} points [{low:+.1f}, {high:+.1f}]  n = {len(some)}"
+        )
 
 
 def main() -> None:
