@@ -185,7 +185,9 @@ def tiny_bank() -> PictureBank:
     kind = np.repeat(["lesion", "skin_other", "not_skin"], 3)
     shares = np.full((9, 2), np.nan, dtype=np.float32)
     shares[0] = 0.7, 0.3
-    return PictureBank(pixels, kind, np.array(["train"] * 9), shares, ["melanoma", "melanocytic nevus"])
+    names, split = ["melanoma", "melanocytic nevus"], np.array(["train"] * 9)
+    what = np.array(["melanoma"] * 9)
+    return PictureBank(pixels, kind, split, shares, names, what, np.eye(9, dtype=np.float16))
 
 
 @pytest.fixture(scope="module", params=[None, tiny_bank()], ids=["text", "pictures"])

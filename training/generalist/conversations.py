@@ -41,8 +41,7 @@ from ...tools.knowledge import KNOWLEDGE, knowledge_tool
 from .dialogues import DialogueMaker, Message
 from .pictures import PictureBank
 from .records import Conversation, Record, call_id, from_record, reason, refuse, to_record
-from .train import FACTS
-from .world import load_names, load_phrases
+from .stages import Source
 
 IMAGES, FILE = "images", "conversations.json"
 
@@ -181,9 +180,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     bank = PictureBank.load(args.pictures) if args.pictures else None
-    phrases = load_phrases(FACTS) if args.split == "train" else []
-    labels = bank.names if bank is not None else []
-    maker = DialogueMaker(args.split, load_names(args.data), phrases, labels, bank, args.brief)
+    maker = Source(args.data, bank, args.split, args.brief).dialogues(pictures=True)
     print(json.dumps(export(maker, bank, args.n, args.out, args.profile, args.seed)))
 
 
