@@ -149,6 +149,13 @@ def test_what_cannot_be_measured_is_refused():
         sizes.check_room({"huge": {"total": 10**15}}, CPU)
 
 
+def test_processor_time_is_taken_only_where_it_is_the_time_of_the_work(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert sizes.clock_name(CPU) == "processor time" and sizes.clock_name(torch.device("cuda")) == "wall time"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert sizes.clock_name(CPU) == "wall time"
+
+
 def test_the_command_prints_both_tables_and_writes_what_it_printed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = (
@@ -157,7 +164,11 @@ def test_the_command_prints_both_tables_and_writes_what_it_printed(monkeypatch, 
     monkeypatch.setattr("sys.argv", [*line.split(), str(tmp_path / "out.json")])
     sizes.main()
     said, report = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text("utf-8"))
-    assert "COMPUTED" in said and "MEASURED" in said and "prompt 22 tokens, answer 3, 5 turns" in said
+    assert (
+        "COMPUTED" in said
+        and "MEASURED" in said
+        and "prompt 22 tokens, answer 3, 5 turns, processor time" in said
+    )
     assert report["shape"]["layers"] == 3 and list(report["computed"]) == list(report["measured"])
     for name, row in report["measured"].items():
         assert row["weights"] == report["computed"][name]["weights"] and f"{row['weights']:,}" in said
