@@ -185,14 +185,21 @@ def add(total: Counter[tuple[str, int]], counts: Counts) -> None:
         total[row, 1] += n
 
 
-def urgency(asked: Sequence[Question]) -> Counter[str]:
-    """How the rules' level stands to the labelled one, where there is one: `agree`, `under` or `over`."""
-    found = Counter[str]()
-    for question in asked:
-        if question.urgent:
-            far = LEVELS.index(triage(question.text).level) - LEVELS.index(question.urgent)
-            found["under" if far < 0 else "over" if far else "agree"] += 1
-    return found
+def urgency(asked: Sequence[Question]) -> Counter[tuple[str, str]]:
+    """Counts pairs of levels, the labelled one and that of the rules, where there is a label."""
+    return Counter((q.urgent, triage(q.text).level) for q in asked if q.urgent)
+
+
+def report_urgency(pairs: Counter[tuple[str, str]]) -> None:
+    """Prints how often the rules' level is the labelled one, and how often it is lower or higher."""
+    n, rank = pairs.total(), LEVELS.index
+    agree = sum(count for (label, level), count in pairs.items() if label == level)
+    print(f"red flags by rule, n = {n}")
+    print(f"{'the labelled level':50s}{share(agree, n)}, n = {n}")
+    for word, sign in (("under", 1), ("over", -1)):
+        off = {pair: count for pair, count in pairs.items() if sign * (rank(pair[0]) - rank(pair[1])) > 0}
+        told = ", ".join(f"{label} taken for {level} {k}" for (label, level), k in sorted(off.items()))
+        print(f"{word} the label {sum(off.values())}: {told}")
 
 
 def line(row: str, *totals: Counter[tuple[str, int]]) -> str:
@@ -259,11 +266,7 @@ def main() -> None:
         report(seen, blind, Names(kg), args.show)
     finally:
         kg.close()
-    levels = urgency(asked)
-    n = levels.total()
-    print(f"red flags by rule, n = {n}")
-    print(f"{'the labelled level':50s}{share(levels['agree'], n)}, n = {n}")
-    print(f"under the label {levels['under']}, over it {levels['over']}")
+    report_urgency(urgency(asked))
 
 
 if __name__ == "__main__":

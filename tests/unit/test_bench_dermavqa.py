@@ -16,7 +16,16 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("torch")
 
 from clarify.agent.red_flags import LEVELS
-from clarify.bench.dermavqa import LABELS, Names, conversations, forced, labels, questions, urgency
+from clarify.bench.dermavqa import (
+    LABELS,
+    Names,
+    conversations,
+    forced,
+    labels,
+    questions,
+    report_urgency,
+    urgency,
+)
 from clarify.bench.dermavqa_player import (
     BOTH,
     DISEASE,
@@ -240,14 +249,20 @@ def test_a_piece_of_a_name_is_completed_from_the_words_and_the_finding(names: Na
     assert [args["diseases"] for args in read] == [["seborrheic dermatitis"], ["scabies"], ["wart"]]
 
 
-def test_urgency_counts_what_is_labelled() -> None:
+def test_urgency_counts_what_is_labelled(capsys: pytest.CaptureFixture[str]) -> None:
     asked = [
         ask("", urgent="emergency", text="my throat is closing"),
         ask("", urgent="emergency", text="zebra"),
         ask("", urgent="routine", text="my mole changed and bleeds"),
         ask("", text="zebra"),
     ]
-    assert urgency(asked) == {"agree": 1, "under": 1, "over": 1}
+    pairs = urgency(asked)
+    assert pairs == {("emergency", "emergency"): 1, ("emergency", "routine"): 1, ("routine", "soon"): 1}
+    report_urgency(pairs)
+    said = capsys.readouterr().out
+    assert "n = 3" in said and "33.3 %" in said
+    assert "under the label 1: emergency taken for routine 1" in said
+    assert "over the label 1: routine taken for soon 1" in said
 
 
 class Roomy:
