@@ -17,7 +17,7 @@ from .drafting import Lookup
 from .encoding import Encoded, encode, new_pictures
 from .grammar import Guide
 from .pictures import Picture
-from .prefix_cache import PrefixCache, common_prefix, cut, fork
+from .prefix_cache import PrefixCache, common_prefix, cut, fork, new_cache
 
 if TYPE_CHECKING:
     import torch
@@ -95,8 +95,6 @@ class Generation:
                 self._lm.cache.store((*encoded.key, *self._ids)[: cache.get_seq_length()], cache)
 
     def _prefill(self, encoded: Encoded) -> tuple[torch.Tensor, DynamicCache]:
-        from transformers import DynamicCache
-
         lm, start, cache = self._lm, 0, None
         if encoded.key is not None:
             match = lm.cache.match(encoded.key)
@@ -104,25 +102,24 @@ class Generation:
             cache = fork(match.cache, start) if match.cache is not None and start else None
         self.cached_tokens = start
         if cache is None:
-            cache = DynamicCache(config=lm.model.config)
-        extra: dict[str, Any] = {k: v[:, start:].to(lm.device) for k, v in encoded.token_inputs.items()}
-        for name, value in new_pictures(lm, encoded, self._pictures, start).items():
-            extra[name] = value.to(lm.device)
+            cache = new_cache(lm.model.config, keep=encoded.key is not None and lm.cache.capacity > 0)
+        inputs = dict(encoded.token_inputs) | new_pictures(lm, encoded, self._pictures, start)
         if encoded.positions is not None:
-            extra["position_ids"] = encoded.positions[..., start:].to(lm.device)
-        return self._forward(encoded.ids[:, start:], cache, extra), cache
-
-    def _forward(
-        self, ids: torch.Tensor, cache: DynamicCache, extra: dict[str, Any], keep: int = 1
-    ) -> torch.Tensor:
-        """Runs the model on (1, n) new tokens; returns the logits (keep, vocabulary) of the last ones."""
-        out = self._lm.model(
-            input_ids=ids.to(self._lm.device),
+            inputs["position_ids"] = encoded.positions
+        # The model knows which of its inputs go with the new tokens alone, and which, such as Gemma's token
+        # types, are read by position and go whole.
+        inputs = lm.model.prepare_inputs_for_generation(
+            encoded.ids,
+            next_sequence_length=encoded.ids.shape[1] - start,
             past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **extra,
+            is_first_iteration=True,
+            **inputs,
         )
+        return self._forward(inputs), cache
+
+    def _forward(self, inputs: dict[str, Any], keep: int = 1) -> torch.Tensor:
+        """Runs the model on the new tokens of `inputs`; returns the logits (keep, vocabulary) of the last."""
+        out = self._lm.model(**{**inputs, "use_cache": True, "logits_to_keep": keep})
         logits: torch.Tensor = out.logits[0, -keep:].float()
         return logits
 
@@ -142,9 +139,10 @@ class Generation:
             with torch.inference_mode():
                 if read < len(self._ids):
                     draft = lookup.draft()[: limit - len(self._ids) - 1]
-                    new = [*self._ids[read:], *draft]
-                    places = self._places(encoded, read, read + len(new))
-                    logits = self._forward(torch.tensor([new]), cache, places, 1 + len(draft))
+                    new = torch.tensor([[*self._ids[read:], *draft]], device=self._lm.device)
+                    places = self._places(encoded, read, read + new.shape[1])
+                    inputs = {"input_ids": new, "past_key_values": cache, **places}
+                    logits = self._forward(inputs, 1 + len(draft))
                     read, self.passes = len(self._ids), self.passes + 1
                 taken = len(self._ids)
                 try:

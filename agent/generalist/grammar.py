@@ -117,7 +117,7 @@ class GuideFactory:
         info = xgrammar.TokenizerInfo(
             texts, xgrammar.VocabType.RAW, vocab_size=vocab_size, stop_token_ids=self.stop_ids
         )
-        self.vocab_size = vocab_size
+        self.vocab_size, self._texts = vocab_size, texts
         # xgrammar 0.2.8's own cache fails on strings longer than about 100 characters; `_compiled` takes
         # its place.
         self._compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
@@ -143,6 +143,10 @@ class GuideFactory:
         if not must and not constrain:
             return Guide(self, None, must=False, max_calls=max_calls)
         return Guide(self, self._compile(tools, max_calls if must else 1), must=must, max_calls=max_calls)
+
+    def spelled(self, ids: Sequence[int]) -> bytes:
+        """The bytes that tokens stand for inside a call."""
+        return b"".join(self._texts[i] for i in ids)
 
     def _compile(self, tools: Sequence[Mapping[str, Any]], count: int) -> xgrammar.CompiledGrammar:
         import xgrammar
@@ -252,7 +256,12 @@ class Guide:
         tokenizer, count = self._factory.tokenizer, len(self._ids)
         said = tokenizer.decode(self._ids, clean_up_tokenization_spaces=False)
         ids = tokenizer(f"{said}{text}", add_special_tokens=False).input_ids
-        return list(ids[count:-1]) if ids[:count] == self._ids else []
+        if ids[:count] == self._ids:
+            return list(ids[count:-1])
+        # The model has spelled the call in its own way so far: what must follow is spelled for itself, if the
+        # tokenizer can do that without adding anything, such as a space in front.
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        return list(ids[:-1]) if self._factory.spelled(ids) == text.encode() else []
 
     def _watch(self, text: str) -> None:
         """Starts the grammar once the model has opened a call by itself."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -62,7 +62,8 @@ class Traits:
 
     Attributes:
         text_roles: Roles whose content may be a plain string; the others get a list of blocks.
-        system: There is a system role.
+        system: There is a system role for the first message.
+        late_system: There is one for later messages too.
         tools: `tools=` shows up in the prompt.
         tool_role: A tool message shows up in the prompt.
         tool_pictures: A tool message may hold pictures.
@@ -71,6 +72,7 @@ class Traits:
 
     text_roles: frozenset[str]
     system: bool
+    late_system: bool
     tools: bool
     tool_role: bool
     tool_pictures: bool
@@ -185,22 +187,24 @@ class ChatTemplate:
                 for t in turns
             ]
         if not traits.tool_role:
-            turns = [Turn("user", (f"{t.name}: ", *t.parts)) if t.role == "tool" else t for t in turns]
+            turns = [_named(t) if t.role == "tool" else t for t in turns]
         elif not traits.tool_pictures:
             turns = [u for t in turns for u in _split_pictures(t)]
+        if not traits.late_system:
+            turns = turns[:1] + [replace(t, role="user") if t.role == "system" else t for t in turns[1:]]
         if not traits.system and turns and turns[0].role == "system":
             text = "".join(p for p in turns[0].parts if isinstance(p, str))
             turns = _prepend(turns[1:], "user", text)
-        return turns if traits.tool_role and traits.system else _merge(turns)
+        return turns if traits.tool_role and traits.late_system else _merge(turns)
 
     def _entry(self, turn: Turn) -> dict[str, Any]:
-        plain = all(isinstance(part, str) for part in turn.parts)
+        parts = _glued(turn.parts)
         content: str | list[dict[str, Any]]
-        if plain and turn.role in self.traits.text_roles:
-            content = "\n".join(str(part) for part in turn.parts)
+        if turn.role in self.traits.text_roles and len(parts) == 1 and isinstance(parts[0], str):
+            content = parts[0]
         else:
             content = [
-                {"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in turn.parts
+                {"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in parts
             ]
         entry: dict[str, Any] = {"role": turn.role, "content": content}
         if turn.calls:
@@ -255,6 +259,15 @@ class ChatTemplate:
         return Traits(
             text_roles=frozenset(role for role, style in style_of.items() if style == "text"),
             system=style_of["system"] is not None,
+            late_system=shown(
+                mark,
+                [
+                    entry("user", "hello", user),
+                    entry("assistant", "hello", said),
+                    entry("system", mark, style_of["system"] or "text"),
+                    entry("user", "hello", user),
+                ],
+            ),
             tools=shown("probe_tool", [*opening, entry("user", "hello", user)], [_PROBE_TOOL]),
             tool_role=style_of["tool"] is not None,
             tool_pictures=shown(self.image_token, [*asked, picture]),
@@ -286,7 +299,7 @@ def _prepend(turns: list[Turn], role: str, text: str) -> list[Turn]:
     """Adds text to the first turn when it has this role, else puts a new turn before it."""
     if turns and turns[0].role == role:
         first = turns[0]
-        return [Turn(role, (text + "\n\n", *first.parts), first.calls, first.name, first.call_id), *turns[1:]]
+        return [replace(first, parts=(text + "\n", *first.parts)), *turns[1:]]
     return [Turn(role, (text,)), *turns]
 
 
@@ -299,12 +312,31 @@ def _split_pictures(turn: Turn) -> list[Turn]:
     return [Turn("tool", text, name=turn.name, call_id=turn.call_id), Turn("user", pictures)]
 
 
+def _named(turn: Turn) -> Turn:
+    """A tool's result as a user message that begins with the tool's name."""
+    text = next(iter(turn.parts), None)
+    rest = turn.parts[1:] if isinstance(text, str) else turn.parts
+    return Turn("user", (f"{turn.name}: {text}" if isinstance(text, str) else f"{turn.name}:", *rest))
+
+
 def _merge(turns: list[Turn]) -> list[Turn]:
     """Joins neighbours of the same role, for templates that insist on alternation."""
     merged: list[Turn] = []
     for turn in turns:
-        if merged and merged[-1].role == turn.role and not turn.calls and not merged[-1].calls:
-            merged[-1] = Turn(turn.role, (*merged[-1].parts, "\n", *turn.parts))
+        before = merged[-1] if merged else None
+        if before and before.role == turn.role != "tool" and not turn.calls and not before.calls:
+            merged[-1] = replace(turn, parts=(*before.parts, *turn.parts))
         else:
             merged.append(turn)
     return merged
+
+
+def _glued(parts: Sequence[Part]) -> list[Part]:
+    """Joins neighbouring texts by a line break: templates write blocks without one, and some trim each."""
+    out: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and out and isinstance(out[-1], str):
+            out[-1] = f"{out[-1]}\n{part}" if out[-1] and part else out[-1] or part
+        else:
+            out.append(part)
+    return out or [""]

@@ -29,9 +29,10 @@ class PrefixCache:
     """A small least-recently-used store of key-value caches; call it only under the model's lock.
 
     Stored caches are never changed: `fork` hands out a copy whose tensors are views, and transformers'
-    dynamic layers append by concatenation. Only models all of whose layers are plain `DynamicLayer` qualify
-    (`supports`): sliding-window, linear-attention and static layers cannot be cut back to any length, so
-    for them nothing is kept.
+    dynamic layers append by concatenation. Only caches all of whose layers still hold every token qualify
+    (`supports`): plain layers, and sliding-window layers that were told to keep what leaves their window
+    (`new_cache`). Those of linear attention and static ones cannot be cut back to any length, so for them
+    nothing is kept.
     """
 
     def __init__(self, capacity: int = 4) -> None:
@@ -44,10 +45,15 @@ class PrefixCache:
     @staticmethod
     def supports(cache: Any) -> bool:
         """Whether a cache can be cut back to any length without leaving a trace."""
-        from transformers.cache_utils import DynamicLayer
+        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
         layers = getattr(cache, "layers", [])
-        return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+        return bool(layers) and all(
+            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+            and layer.is_initialized
+            and layer.keys.shape[-2] == layer.get_seq_length()
+            for layer in layers
+        )
 
     def match(self, key: Key) -> Match:
         """Finds the stored conversation that shares the longest prefix with `key`."""
@@ -62,8 +68,13 @@ class PrefixCache:
         return Match(self._entries[best], length)
 
     def store(self, key: Key, cache: DynamicCache) -> None:
-        """Keeps a cache that holds exactly the tokens of `key`; conversations it continues are dropped."""
+        """Keeps a cache that holds exactly the tokens of `key`; conversations it continues are dropped.
+
+        One that does not, because its layers differ in length after a pass that failed midway, is not kept.
+        """
         if self.capacity < 1 or not self.supports(cache):
+            return
+        if any(layer.get_seq_length() != len(key) for layer in cache.layers):
             return
         for stored in [k for k in self._entries if len(k) <= len(key) and key[: len(k)] == k]:
             del self._entries[stored]
@@ -89,6 +100,26 @@ def common_prefix(a: Key, b: Key) -> int:
     return next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
 
 
+def new_cache(config: Any, keep: bool) -> DynamicCache:
+    """Makes an empty cache for a model.
+
+    Args:
+        config: The model's configuration.
+        keep: Whether it is to be stored. Then sliding-window layers keep the tokens that leave their window,
+            as transformers' own decoding with rollback has them do: a window of a longer conversation does
+            not hold what a shorter one ended with. They attend to their window all the same; the price is
+            the memory of a layer that attends to everything.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicSlidingWindowLayer
+
+    cache = DynamicCache(config=config)
+    for layer in cache.layers if keep else []:
+        if type(layer) is DynamicSlidingWindowLayer:
+            layer.activate_past_recording()
+    return cache
+
+
 def fork(cache: DynamicCache, length: int) -> DynamicCache:
     """Copies the first `length` tokens of a cache without touching it (the tensors are views)."""
     twin = copy.copy(cache)
@@ -98,7 +129,15 @@ def fork(cache: DynamicCache, length: int) -> DynamicCache:
 
 
 def cut(cache: DynamicCache, length: int) -> None:
-    """Leaves the first `length` tokens of a cache of plain layers; the rest is not freed, but forgotten."""
+    """Leaves the first `length` tokens of a cache that holds all of its own; the rest is not freed.
+
+    Not by `crop`, which takes from a sliding-window layer what lies before its window: it could not be cut
+    again.
+    """
+    from transformers.cache_utils import DynamicSlidingWindowLayer
+
     layers: list[Any] = cache.layers
     for layer in layers:
         layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
+        if isinstance(layer, DynamicSlidingWindowLayer):
+            layer.cumulative_length = length

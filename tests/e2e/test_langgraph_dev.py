@@ -37,7 +37,7 @@ WAIT = 240
 def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
     if (nano_folder() / "model.safetensors").is_file():
         return "nano"
-    from clarify.tests.contract.chat_model.conftest import build_nano
+    from clarify.tests.contract.chat_model.families import build_nano
 
     folder = tmp_path_factory.mktemp("small")
     build_nano(folder)

@@ -48,6 +48,16 @@ TEXT_ONLY_TOOLS = """{%- for m in messages -%}
 {%- endfor -%}{%- endfor -%}
 {%- if tools -%}{{- tools | tojson -}}{%- endif -%}"""
 
+TRIMS = GEMMA.replace("{{- m.content -}}", "{{- m.content | trim -}}").replace(
+    "else b.text -}}", "else b.text | trim -}}"
+)
+TRIMS = TRIMS.replace(
+    "{%- for m in ms -%}", '{{- messages[0].content if messages[0].role == "system" -}}{%- for m in ms -%}'
+)
+FIRST_ONLY = """{%- for m in messages -%}
+{%- if m.role != "system" or loop.first -%}{{- "<" ~ m.role ~ ">" ~ m.content -}}{%- endif -%}
+{%- endfor -%}"""
+
 TOOL = {
     "type": "function",
     "function": {"name": "look", "description": "d", "parameters": {"type": "object"}},
@@ -122,6 +132,38 @@ def test_a_template_with_tools_gets_them_natively() -> None:
     assert (
         "<tool>nevus<tool>rows<user><IMG>" in text and len(pictures) == 2
     )  # a tool's picture follows in a user message
+
+
+@pytest.mark.parametrize("source", [GEMMA, TRIMS, FIRST_ONLY])
+def test_a_later_system_message_is_not_lost(source: str) -> None:
+    """Templates drop it, refuse it, or give it a role that the model has never seen."""
+    chat = template(source)
+    assert not chat.traits.late_system
+    for before in ([HumanMessage("one")], [HumanMessage("one"), AIMessage("two")]):
+        text, _ = chat.render(
+            [SystemMessage("first"), *before, SystemMessage("late"), HumanMessage("ok?")], [], None
+        )
+        assert text.index("first") < text.index("one") < text.index("late") < text.index("ok?")
+        assert "<system>late" not in text
+    assert template(TEXT_ONLY_TOOLS).traits.late_system
+
+
+def test_neighbouring_texts_do_not_run_into_each_other() -> None:
+    """Also where the template trims each block."""
+    blocks = [{"type": "text", "text": "rows"}, {"type": "text", "text": "more"}]
+    call = AIMessage("I look.", tool_calls=thread()[2].tool_calls)  # type: ignore[attr-defined]
+    results = [ToolMessage("nevus", tool_call_id="1"), ToolMessage([*blocks, picture()], tool_call_id="2")]
+    text, _ = template(TRIMS).render([HumanMessage("what?"), call, *results], [], lambda _: PIXELS)
+    assert "<user>look: nevus\nask: rows\nmore<IMG></user>" in text
+    assert "<assistant>I look.\n```tool_code\n" in text
+    bare, _ = template(TRIMS).render(
+        [HumanMessage("what?"), call, ToolMessage([picture()], tool_call_id="2")], [], lambda _: PIXELS
+    )
+    assert "<user>ask:<IMG></user>" in bare
+    plain, _ = TEXT_ONLY.render(
+        [HumanMessage([*blocks, picture()]), HumanMessage(blocks)], [], lambda _: PIXELS
+    )
+    assert "<user>rows\nmore<IMG><user>rows\nmore" in plain
 
 
 def test_pictures_keep_their_order() -> None:

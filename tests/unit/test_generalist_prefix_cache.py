@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import DynamicCache
+from transformers import DynamicCache, Gemma3TextConfig
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from clarify.agent.generalist.prefix_cache import PrefixCache, common_prefix, fork
+from clarify.agent.generalist.prefix_cache import PrefixCache, common_prefix, fork, new_cache
 
 KEYS = st.lists(st.integers(0, 2), max_size=8).map(tuple)
 
@@ -63,11 +63,47 @@ def test_least_recently_used_goes_first_and_prefixes_are_replaced() -> None:
     assert len(cache) == 0
 
 
+def windowed(key: tuple[int, ...], keep: bool) -> DynamicCache:
+    """A cache of one layer with a window of 3, filled token by token."""
+    cache = new_cache(
+        Gemma3TextConfig(num_hidden_layers=1, layer_types=["sliding_attention"], sliding_window=3), keep
+    )
+    for token in key:
+        states = torch.full((1, 1, 1, 1), float(token))
+        cache.update(states, states * 10, 0)
+    return cache
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=9), st.data())
+def test_a_window_can_be_cut_anywhere_again_and_again(key: list[int], data: st.DataObject) -> None:
+    """What a cut cache attends to next is what one that never saw more would."""
+    cache = windowed(tuple(key), keep=True)
+    assert PrefixCache.supports(cache)
+    first = data.draw(st.integers(1, len(key)))
+    second = data.draw(st.integers(1, first))
+    twin = fork(fork(cache, first), second)
+    assert tokens(twin) == key[:second] and tokens(cache) == key
+    assert twin.get_mask_sizes(2, 0) == windowed(tuple(key[:second]), keep=False).get_mask_sizes(2, 0)
+    more = torch.full((1, 1, 2, 1), 7.0)
+    seen, _ = twin.update(more, more, 0)
+    assert [int(x) for x in seen.flatten()] == [*key[:second][-2:], 7, 7]
+
+
+def test_a_pass_that_failed_midway_leaves_nothing() -> None:
+    cache = filled((1, 2, 3))
+    states = torch.zeros((1, 1, 2, 1))
+    cache.update(states, states, 1)  # the second layer lacks a token
+    kept = PrefixCache()
+    kept.store((1, 2, 3), cache)
+    assert len(kept) == 0
+
+
 def test_caches_that_cannot_be_cut_are_not_kept() -> None:
     sliding = filled((1, 2))
     sliding.layers = [DynamicSlidingWindowLayer(sliding_window=4)]
     cache = PrefixCache()
-    assert not PrefixCache.supports(sliding)
+    assert not PrefixCache.supports(sliding) and not PrefixCache.supports(windowed((1, 2, 3), keep=False))
+    cache.store((1, 2, 3), windowed((1, 2, 3), keep=False))
     cache.store((1, 2), sliding)
     cache.store((), DynamicCache())
     none = PrefixCache(capacity=0)

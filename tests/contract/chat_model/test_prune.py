@@ -1,4 +1,4 @@
-"""Blocks of three families are ranked and removed, and what is left is a model like any other."""
+"""Blocks of five families are ranked and removed, and what is left is a model like any other."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from transformers import AutoModelForImageTextToText
 
 from clarify.agent.generalist import LocalVLM, ModelStore
 from clarify.errors import BadInput
+from clarify.tests.contract.chat_model.families import BUILDERS
 from clarify.training.generalist.export import WEIGHTS, load_full, store
 from clarify.training.generalist.prune import blocks, influence, keep, least, save_pruned
 
-FAMILIES = ("nano", "smol", "qwen")
+FAMILIES = tuple(BUILDERS)
 
 
 def tokens(model: Any) -> dict[str, torch.Tensor]:
