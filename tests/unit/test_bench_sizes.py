@@ -31,7 +31,7 @@ from clarify.bench.sizes_model import (
     weight_bytes,
 )
 from clarify.errors import BadInput
-from clarify.tests.contract.chat_model.conftest import build_qwen
+from clarify.tests.contract.chat_model.families import build_qwen
 from clarify.training.generalist.export import load_full
 from clarify.training.generalist.prune import save_pruned
 

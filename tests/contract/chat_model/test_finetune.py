@@ -62,8 +62,8 @@ ROWS = [
 SAID = {  # as each family's template writes it, to the token that ends the turn
     "nano": [
         '<tool_call>{"name":"look","arguments":{"image":"img1"}}</tool_call><|end|>',
-        "Melanoma fits. [specialist:img1]<|end|>",
-        "the lesion is treated.<|end|>",
+        " Melanoma fits. [specialist:img1]<|end|>",
+        " the lesion is treated.<|end|>",
     ],
     "smol": [
         ' {"name": "look", "arguments": {"image": "img1"}}<end_of_utterance>',

@@ -87,10 +87,11 @@ def test_prose_is_free_and_the_call_after_it_is_not(vlm: LocalVLM, monkeypatch: 
     script = vlm.loaded.tokenizer(said + vlm.loaded.guides.syntax.begin, add_special_tokens=False).input_ids
     forward, mask, untouched = Generation._forward, Guide.mask, []
 
-    def nudged(self: Generation, inputs: dict[str, Any]) -> torch.Tensor:
-        logits = forward(self, inputs)
+    def nudged(self: Generation, inputs: dict[str, Any], keep: int = 1) -> torch.Tensor:
+        logits = forward(self, inputs, keep)
+        assert keep == 1  # who chooses by chance drafts nothing
         if self.new_tokens < len(script):
-            logits[script[self.new_tokens]] += 1e4
+            logits[0, script[self.new_tokens]] += 1e4
         return logits
 
     def watched(self: Guide, logits: torch.Tensor) -> None:
@@ -113,12 +114,13 @@ def test_prose_is_free_and_the_call_after_it_is_not(vlm: LocalVLM, monkeypatch: 
 def test_forced_tokens_are_not_computed_one_by_one(vlm: LocalVLM, monkeypatch: pytest.MonkeyPatch) -> None:
     forward, passes = Generation._forward, []
 
-    def counted(self: Generation, inputs: dict[str, Any]) -> torch.Tensor:
+    def counted(self: Generation, inputs: dict[str, Any], keep: int = 1) -> torch.Tensor:
         passes.append(inputs["input_ids"].shape[1])
-        return forward(self, inputs)
+        return forward(self, inputs, keep)
 
     monkeypatch.setattr(Generation, "_forward", counted)
-    answer = vlm.bind_tools([Look], tool_choice="Look", max_calls=1).invoke(dialogue(), max_new_tokens=200)
+    plain = vlm.model_copy(update={"draft_tokens": 0})
+    answer = plain.bind_tools([Look], tool_choice="Look", max_calls=1).invoke(dialogue(), max_new_tokens=200)
     assert len(answer.tool_calls) == 1 and answer.usage_metadata
     assert len(passes) < answer.usage_metadata["output_tokens"] / 2 and max(passes[1:]) > 4
 
