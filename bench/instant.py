@@ -140,7 +140,9 @@ class InstantModel(BaseChatModel):
         plan = PLAN | PLAIN_PLAN
         question = next(q for q in plan if str(messages[start].text).endswith(q))
         got = [message for message in messages[start:] if isinstance(message, ToolMessage)]
-        calls = [(CLASSIFY, {"image": "img1"})] if question == PICTURE_QUESTION else []
+        calls: list[tuple[str, dict[str, Any]]] = []
+        if question == PICTURE_QUESTION:
+            calls.append((CLASSIFY, {"image": "img1"}))
         calls.append((QUERY, {"query": plan[question], "diseases": [DISEASE]}))
         if len(got) < len(calls):
             name, args = calls[len(got)]

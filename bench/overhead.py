@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -157,16 +158,16 @@ class Run:
         saver.setup()
         self._ask = AGENTS[name](parts, folder, saver)
 
-    def bytes(self) -> int:
+    def stored(self) -> int:
         """Size of the database."""
         pages, size = (self._file.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size"))
         return int(pages * size)
 
     def turn(self, kind: str, thread: str, question: str, picture: bytes | None = None) -> Turn:
         """Plays one turn."""
-        size, asked = self.bytes(), self._parts.model.asked[0]
+        size, asked = self.stored(), self._parts.model.asked[0]
         answer, ms, cpu = timed(lambda: self._ask(thread, question, picture))
-        return Turn(kind, ms, cpu, self.bytes() - size, self._parts.model.asked[0] - asked, answer)
+        return Turn(kind, ms, cpu, self.stored() - size, self._parts.model.asked[0] - asked, answer)
 
     def about(self, picture: bytes, thread: str) -> Iterator[Turn]:
         """Plays a conversation about a picture."""
@@ -227,7 +228,7 @@ def play(parts: Instant, folder: Path, threads: int) -> dict[str, list[Turn]]:
     for number, picture in enumerate(pictures(threads + 1)):
         for name, run in runs.items():
             turns[name] += [*run.about(picture, f"p{number}"), *run.without(f"t{number}")]
-        stored, ms, cpu = timed(lambda picture=picture: store.put(picture))
+        stored, ms, cpu = timed(partial(store.put, picture))
         keeping.append(Turn(KEEPING, ms, cpu, 0, 0, stored.sha256))
     for run in runs.values():
         run.close()
@@ -248,7 +249,7 @@ def follow(name: str, parts: Instant, folder: Path, picture: bytes) -> list[tupl
         shapes = [picture, base64.b64encode(picture), *(k for k in kept if k != picture)]
         # A piece from the middle: no copy lacks it, and no other bytes have it.
         needles = [shape[len(shape) // 2 :][:64] for shape in shapes]
-        rows.append((run.copies(needles), run.bytes(), len(kept), sum(map(len, kept))))
+        rows.append((run.copies(needles), run.stored(), len(kept), sum(map(len, kept))))
     run.close()
     return rows
 

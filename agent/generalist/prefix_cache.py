@@ -47,7 +47,7 @@ class PrefixCache:
         """Whether a cache can be cut back to any length without leaving a trace."""
         from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-        layers = getattr(cache, "layers", [])
+        layers: list[Any] = getattr(cache, "layers", [])
         return bool(layers) and all(
             type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
             and layer.is_initialized
@@ -74,7 +74,8 @@ class PrefixCache:
         """
         if self.capacity < 1 or not self.supports(cache):
             return
-        if any(layer.get_seq_length() != len(key) for layer in cache.layers):
+        layers: list[Any] = cache.layers
+        if any(layer.get_seq_length() != len(key) for layer in layers):
             return
         for stored in [k for k in self._entries if len(k) <= len(key) and key[: len(k)] == k]:
             del self._entries[stored]
@@ -114,7 +115,8 @@ def new_cache(config: Any, keep: bool) -> DynamicCache:
     from transformers.cache_utils import DynamicSlidingWindowLayer
 
     cache = DynamicCache(config=config)
-    for layer in cache.layers if keep else []:
+    layers: list[Any] = cache.layers
+    for layer in layers if keep else []:
         if type(layer) is DynamicSlidingWindowLayer:
             layer.activate_past_recording()
     return cache

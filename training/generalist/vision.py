@@ -131,7 +131,7 @@ def new_tower() -> nn.Module:
     """The tower of nano with fresh weights."""
     from transformers.models.idefics3.modeling_idefics3 import Idefics3VisionTransformer
 
-    shape = config(64, 8, 0, 5).vision_config
+    shape: Any = config(64, 8, 0, 5).vision_config
     shape._attn_implementation = "eager"
     return Idefics3VisionTransformer(shape)
 
