@@ -118,7 +118,8 @@ def new_cache(config: Any, keep: bool) -> DynamicCache:
     layers: list[Any] = cache.layers
     for layer in layers if keep else []:
         if type(layer) is DynamicSlidingWindowLayer:
-            layer.activate_past_recording()
+            record: Any = layer.activate_past_recording  # transformers has no types here
+            record()
     return cache
 
 
