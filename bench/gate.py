@@ -25,7 +25,7 @@ from .svg import Line, draw
 
 WRONG, MISSED, UNANSWERED = 1.0, 10.0, 0.5
 FIRST_MS, SECOND_MS = 1.0, 2.0
-"""Times in first looks: a second look passes eight views through the network, a first look four."""
+"""Times in first looks: a second look passes twice as many views through the network."""
 THRESHOLDS = np.round(np.arange(0.40, 0.985, 0.02), 2)
 
 

@@ -49,6 +49,7 @@ from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.wording import Wording
 from ..training.intervals import share
 from ..training.specialist.data import LABELS, load_split
+from .sizes_model import held_bytes
 
 EVERY = 1000
 """More rows than any query has."""
@@ -266,10 +267,10 @@ def systems(
     eye = sum(value.nbytes for value in specialist.network.state_dict().values())
     if args.alone:
         whole = LocalVLM.from_folder(args.alone, quantize=False)
-        yield "alone", Alone(whole, specialist.names, lexicon), whole.loaded.weight_bytes()
+        yield "alone", Alone(whole, specialist.names, lexicon), held_bytes(whole.loaded.model)
     if args.packed:
         packed = LocalVLM.from_folder(args.packed)
-        size = packed.loaded.weight_bytes()
+        size = held_bytes(packed.loaded.model)
         yield "packed", Alone(packed, specialist.names, lexicon), size
         yield "+ specialist", Alone(packed, specialist.names, lexicon, specialist), size + eye
     for name, context in (("+ graph", OPEN), ("+ gate", CONTEXT)):
@@ -277,7 +278,7 @@ def systems(
             session.check()
             talk = session.deps.generalist("")
             assert isinstance(talk, LocalVLM)
-            yield name, Agent(session), talk.loaded.weight_bytes() + eye
+            yield name, Agent(session), held_bytes(talk.loaded.model) + eye
     yield "specialist", alone_with(specialist), eye
 
 

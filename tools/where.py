@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .specialist import Specialist, upright, views
+from .specialist import VIEWS, Specialist, upright, views
 
 
 def where(specialist: Specialist, image: Image.Image, label: str | None = None) -> NDArray[np.float32]:
     """How much each place of a picture speaks for a label.
 
-    Gradients weigh the last maps of each of the four mirror images; the positive parts are turned back and
-    averaged.
+    Gradients weigh the last maps of each view; the positive parts are turned back and averaged.
 
     Args:
         specialist: Whose network is asked.
@@ -38,7 +37,7 @@ def where(specialist: Specialist, image: Image.Image, label: str | None = None) 
     at = int(logits.argmax()) if label is None else specialist.labels.index(label)
     (slopes,) = torch.autograd.grad(logits[at], maps)
     heat = torch.relu((slopes.mean((2, 3), keepdim=True) * maps).sum(1)).detach()
-    turned = (heat[0], heat[1].flip(1), heat[2].flip(0), heat[3].flip(0, 1))
+    turned = [seen.flip(axes) for seen, (_, axes) in zip(heat, VIEWS, strict=True)]
     mean = torch.stack(turned).mean(0).numpy().astype(np.float32)
     frame = upright(image)
     wide = np.asarray(Image.fromarray(mean, "F").resize(frame.size, Image.Resampling.BICUBIC))

@@ -51,7 +51,3 @@ class LoadedModel:
     def device(self) -> torch.device:
         """Where the model computes."""
         return self.model.device  # type: ignore[no-any-return]
-
-    def weight_bytes(self) -> int:
-        """Bytes of parameters and buffers in memory."""
-        return int(self.model.get_memory_footprint())
