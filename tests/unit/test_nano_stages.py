@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +12,18 @@ from safetensors.torch import load_file
 
 pytest.importorskip("tokenizers")
 
+import clarify
 from clarify.errors import BadInput
 from clarify.graph_schema.protocol import FactRow, SourceRef
+from clarify.training.generalist import export as exporting
 from clarify.training.generalist import train as training
 from clarify.training.generalist import vision
 from clarify.training.generalist.alone import ASKED, Alone, shipped_facts
+from clarify.training.generalist.export import load_full
 from clarify.training.generalist.pictures import PictureBank
 from clarify.training.generalist.stages import STAGES, Source
+
+WEIGHTS = Path(clarify.__file__).parent / "weights" / "nano"
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +143,14 @@ def test_each_stage_goes_on_from_the_one_before_and_alignment_leaves_the_tower_a
     assert any(not torch.equal(final[k], told[k]) for k in final if "vision_model." in k)
     same = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("align", "instruct", "experts")]
     assert len(set(same)) == 1
+    for name, others in (("instruct", ()), ("experts", (tmp_path / "instruct" / "full",))):
+        exporting.export(tmp_path / name, tmp_path / "out", others=others)
+    stored = [load_full(tmp_path / name).state_dict() for name in ("instruct/full", "experts/full")]
+    mean = load_full(tmp_path / "experts" / "mean").state_dict()
+    for key, value in mean.items():
+        assert torch.allclose(value, (stored[0][key] + stored[1][key]) / 2, rtol=1e-2, atol=1e-6)
+    with pytest.raises(BadInput, match="different shapes"):
+        exporting.average([tmp_path / "experts" / "full", WEIGHTS], tmp_path / "none")
     with pytest.raises(BadInput, match="another stage"):
         run(tmp_path / "instruct", "--stage", "experts", "--weights", tmp_path / "align", *seen)
     with pytest.raises(BadInput, match="captions of pictures"):

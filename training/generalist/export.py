@@ -3,6 +3,7 @@
 Usage:
 
     python -m clarify.training.generalist.export --run runs/nano --out weights/nano
+    python -m clarify.training.generalist.export --run runs/nano2 --mean runs/nano/full --out weights/nano
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from ...errors import BadInput
 from ...hashing import file_sha256
 from .encode import IMAGE_TOKENS, wrap_tokenizer
 from .model import build, depth, image_processor
@@ -53,13 +56,15 @@ def nf4() -> BitsAndBytesConfig:
     )
 
 
-def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
+def export(run: Path, out: Path, *, quantize: bool = True, others: Sequence[Path] = ()) -> dict[str, float]:
     """Writes the model folder.
 
     Args:
         run: Folder of `train`.
         out: Folder to write; `full/` of the run keeps the unquantized one that NF4 is made from.
         quantize: Whether to store NF4 (as shipped) or bfloat16.
+        others: `full/` of further runs, which this one began from or which began where it did: what is
+            stored is then the mean of all (Wortsman et al. 2022, arXiv 2203.05482), kept in `mean/`.
     """
     model, tokenizer, facts = load_run(run)
     fast = wrap_tokenizer(tokenizer)
@@ -72,9 +77,29 @@ def export(run: Path, out: Path, *, quantize: bool = True) -> dict[str, float]:
     full = run / "full"
     model.to(torch.bfloat16).save_pretrained(full)
     processor.save_pretrained(full)
-    store(full, out, quantize=quantize)
+    store(average([full, *others], run / "mean") if others else full, out, quantize=quantize)
     facts |= {"bytes": (out / WEIGHTS).stat().st_size}
     return facts | {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def average(folders: Sequence[Path], out: Path) -> Path:
+    """Writes the mean of the weights of full-precision folders of one shape; returns `out`.
+
+    Raises:
+        BadInput: They are not of one shape.
+    """
+    models = [load_full(folder) for folder in folders]
+    states = [model.state_dict() for model in models]
+    shapes = [{name: value.shape for name, value in state.items()} for state in states]
+    if any(shape != shapes[0] for shape in shapes):
+        raise BadInput(
+            "models of different shapes have no mean", hint="Give runs that began from each other."
+        )
+    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    models[0].load_state_dict(mean)
+    models[0].to(torch.bfloat16).save_pretrained(out)
+    AutoProcessor.from_pretrained(folders[0]).save_pretrained(out)
+    return out
 
 
 def load_full(folder: Path) -> PreTrainedModel:
@@ -140,6 +165,9 @@ def main() -> None:
     )
     parser.add_argument("--run", type=Path, default=Path("runs/nano"))
     parser.add_argument("--out", type=Path, default=Path("weights/nano"))
+    parser.add_argument(
+        "--mean", type=Path, nargs="*", default=[], help="`full` of runs to take the mean with"
+    )
     parser.add_argument("--full", action="store_true", help="bfloat16 instead of NF4")
     parser.add_argument(
         "--metrics", type=Path, help="write the model card with what the bench wrote to --json"
@@ -148,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.metrics and not args.made_by:
         parser.error("--metrics writes the model card, which needs --made-by")
-    facts = export(args.run, args.out, quantize=not args.full)
+    facts = export(args.run, args.out, quantize=not args.full, others=args.mean)
     if args.metrics:
         write_card(args.out, facts, args.metrics, args.made_by)
     print(json.dumps(facts))
