@@ -87,11 +87,27 @@ class CallSpeaker(Speaker):
     def _missed(self, batch: Batch) -> Tensor:
         decided = batch.weight[:, 1:] > DECISIVE
         logits = logits_at(self.model, batch.ids, decided, batch.pictures, self.model.model.text_model)
-        before, wanted, said = batch.ids[:, :-1][decided], batch.ids[:, 1:][decided], logits.argmax(-1)
-        answers = (before == self._assistant) & (wanted != self._opening)
-        missed = torch.zeros_like(batch.ids, dtype=torch.bool)
-        missed[:, 1:][decided] = torch.where(answers, said == self._opening, said != wanted)
-        return missed
+        return missed(logits.argmax(-1), batch.ids, decided, self._assistant, self._opening)
+
+
+def missed(said: Tensor, ids: Tensor, decided: Tensor, assistant: int, opening: int) -> Tensor:
+    """Which decisions were predicted wrong: a token of a call that is another, an answer that is a call.
+
+    Args:
+        said: Predicted ids of the decisive tokens, (decisive,).
+        ids: Token ids, (batch, length).
+        decided: Which tokens after the first are decisive, bool, (batch, length - 1).
+        assistant: The id before what the model writes.
+        opening: The id that begins a call.
+
+    Returns:
+        Bool, (batch, length).
+    """
+    before, wanted = ids[:, :-1][decided], ids[:, 1:][decided]
+    answers = (before == assistant) & (wanted != opening)
+    found = torch.zeros_like(ids, dtype=torch.bool)
+    found[:, 1:][decided] = torch.where(answers, said == opening, said != wanted)
+    return found
 
 
 def turns_right(missed: Tensor, ids: Tensor, user: int) -> list[list[bool]]:

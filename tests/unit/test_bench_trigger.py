@@ -16,7 +16,7 @@ from clarify.bench.generalist import play
 from clarify.bench.generalist_player import key, parse_calls
 from clarify.bench.trigger import PLAIN, Measured, count, make_sets, table
 from clarify.bench.trigger_cases import SHOWN, load_modality, moved, picture_cases, text_ceiling
-from clarify.bench.trigger_model import CallsAlone, turns_right
+from clarify.bench.trigger_model import CallsAlone, missed, turns_right
 from clarify.bench.trigger_player import AGAIN, CallPlayer, Played
 from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
@@ -276,9 +276,21 @@ def test_a_row_ends_with_its_calls():
 def test_a_missed_token_is_of_its_turn():
     user = 3
     ids = torch.tensor([[1, 3, 9, 9, 3, 9], [1, 3, 9, 0, 0, 0]])
-    missed = torch.zeros_like(ids, dtype=torch.bool)
-    missed[0, 5] = True
-    assert turns_right(missed, ids, user) == [[True, False], [True]]
+    wrong = torch.zeros_like(ids, dtype=torch.bool)
+    wrong[0, 5] = True
+    assert turns_right(wrong, ids, user) == [[True, False], [True]]
+
+
+def test_an_answer_is_missed_by_a_call_alone_and_a_call_by_any_token():
+    assistant, opening = 4, 6
+    ids = torch.tensor([[3, 9, 4, 20, 21], [3, 9, 4, 6, 30]])
+    decided = torch.tensor([[False, False, True, False], [False, False, True, True]])
+
+    def wrong(*said: int) -> list[list[int]]:
+        return missed(torch.tensor(said), ids, decided, assistant, opening).nonzero().tolist()
+
+    assert wrong(20, 6, 30) == wrong(25, 6, 30) == []
+    assert wrong(6, 6, 31) == [[0, 3], [1, 4]] and wrong(20, 20, 30) == [[1, 3]]
 
 
 def test_words_on_modality_are_many_and_new():
