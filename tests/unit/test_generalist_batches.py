@@ -93,7 +93,7 @@ def test_pictures_are_in_the_order_in_which_they_are_shown():
 def test_training_goes_on_where_it_stopped(tmp_path):
     args = training.arguments().parse_args(
         ["--data", "none", "--out", str(tmp_path), "--weights", str(WEIGHTS), "--tokens", "1500"]
-        + ["--steps", "2", "--layers", "6", "--threads", "1", "--minutes", "10"]
+        + ["--steps", "2", "--layers", "9", "--threads", "1", "--minutes", "10"]
     )
     args.data = None
     states = []
