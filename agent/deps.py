@@ -153,7 +153,7 @@ def default_deps(settings: Settings | None = None, *, any_profile: bool = False)
         generalist=Generalists(chosen.profile, images, fixed=not any_profile),
         specialist=specialist,
         knowledge=knowledge,
-        lexicon=Lazy(lambda: _lexicon(knowledge().kg, specialist)),
+        lexicon=Lazy(lambda: lexicon_of(knowledge().kg, specialist)),
         images=images,
         profile=chosen.profile,
     )
@@ -221,7 +221,7 @@ def _graph(settings: Settings) -> KnowledgeGraph:
     return open_graph(settings.graph or settings.graph_dir)
 
 
-def _lexicon(kg: KnowledgeGraph, specialist: Callable[[], SpecialistLike]) -> Lexicon:
+def lexicon_of(kg: KnowledgeGraph, specialist: Callable[[], SpecialistLike]) -> Lexicon:
     """Names as the graph holds them, and the specialist's labels where it is there."""
     from ..graph_schema.paths import load_query
     from ..graph_schema.retrieval import list_nodes

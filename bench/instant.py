@@ -17,13 +17,11 @@ from langchain_core.messages.tool import ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
 from PIL import Image
 
-from ..agent.deps import Deps, GraphKnowledge
+from ..agent.deps import Deps, GraphKnowledge, lexicon_of
 from ..agent.images import ImageStore
 from ..agent.lexicon import Lexicon
 from ..errors import BadInput
-from ..graph_schema.paths import load_query
 from ..graph_schema.protocol import ConditionRow, FactRow, Link
-from ..graph_schema.retrieval import list_nodes
 from ..graph_schema.stores import open_graph
 from ..graph_schema.told import Told
 from ..tools.classify import NAME as CLASSIFY
@@ -179,8 +177,7 @@ def instant() -> Instant:
     try:
         graph, expert = GraphKnowledge(kg), InstantSpecialist()
         rows = {query: graph.run(query, [DISEASE], ROWS) for query in PLAN.values()}
-        names = [(row["id"], row["name"]) for row in kg.query(load_query("names"))]
-        terms = [row["name"] for label in ("Treatment", "Test") for row in list_nodes(kg, label)]
+        lexicon = lexicon_of(kg, lambda: expert)
     finally:
         kg.close()
     return Instant(
@@ -189,5 +186,5 @@ def instant() -> Instant:
         ),
         expert,
         InstantKnowledge(rows, graph.version),
-        Lexicon.build(names, terms, expert.names, expert.curies),
+        lexicon,
     )

@@ -1,4 +1,4 @@
-"""What a checkpoint must have in common with the training that goes on from it."""
+"""Writing a checkpoint, and what it must have in common with the training that goes on from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..errors import BadInput
+
+
+def write_checkpoint(file: Path, state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint beside the old one, then renames it: a stop in between loses neither."""
+    beside = file.with_suffix(".tmp")
+    torch.save(dict(state), beside)
+    beside.replace(file)
 
 
 def same_training(file: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from .dialogues import Call, Message
 from .findings import finding_of, say_finding
 from .phrasing import PHRASING, say_rows
 from .pictures import PictureBank
-from .wording import Wording
+from .wording import Wording, joined
 from .world import Split
 
 Facts = Mapping[str, Mapping[str, Sequence[FactRow]]]
@@ -36,16 +36,19 @@ def shipped_facts(names: Sequence[str], limit: int = DEFAULT.max_rows) -> Facts:
 
     folder = load_settings().graph_dir
     ensure_built(folder)
-    knowledge = GraphKnowledge(open_graph(folder))
-    return {name: {query: knowledge.run(query, [name], limit) for query in QUERIES} for name in names}
+    kg = open_graph(folder)
+    try:
+        run = GraphKnowledge(kg).run
+        return {name: {query: run(query, [name], limit) for query in QUERIES} for name in names}
+    finally:
+        kg.close()
 
 
 def asked_of_a_picture(rng: random.Random, wording: Wording) -> tuple[str, str]:
     """A question what a picture shows and one thing more; returns it with the query that answers the rest."""
     query = rng.choice(ASKED)
-    text, clause = wording.pick(rng, "picture", "identify"), wording.pick(rng, "clause", query)
-    end = "?" if text.endswith("?") else ""
-    return f"{text.rstrip('?.! ')}, and {clause}{end}", query
+    text = wording.pick(rng, "picture", "identify")
+    return joined(text, wording.pick(rng, "clause", query)), query
 
 
 class Alone:

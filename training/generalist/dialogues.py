@@ -18,7 +18,7 @@ from ...graph_schema.protocol import FactRow
 from ...tools.render import render_error, render_no_rows, render_rows, render_unknown_disease
 from .findings import Finding, finding_of, say_finding
 from .phrasing import PHRASING, refused, say_rows
-from .wording import Wording
+from .wording import Wording, joined
 from .world import Split, World
 
 Kind = Literal["lesion", "skin_other", "not_skin"]
@@ -157,8 +157,7 @@ class _Dialogue:
 
     def _join(self, text: str, intents: Sequence[str]) -> str:
         for intent in intents:
-            end = "?" if text.endswith("?") else ""
-            text = f"{text.rstrip('?.! ')}, and {self._pick('clause', intent)}{end}"
+            text = joined(text, self._pick("clause", intent))
         return text
 
     def run(self, kinds: Sequence[Kind]) -> list[Message]:

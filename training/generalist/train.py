@@ -38,7 +38,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Idefics3ForConditionalGeneration, PreTrainedModel
 
-from ..checkpoints import same_training
+from ..checkpoints import same_training, write_checkpoint
 from ..device import best_device, loader
 from .batches import Batch, Dialogues
 from .encode import corpus, system_text, train_tokenizer
@@ -294,7 +294,7 @@ def save(
     step: int,
     seen: int,
 ) -> None:
-    """Writes a checkpoint beside the old one, then renames it."""
+    """Writes a checkpoint."""
     state = {
         "model": model.state_dict(),
         "optims": [o.state_dict() for o in optims],
@@ -303,8 +303,7 @@ def save(
         "step": step,
         "seen": seen,
     }
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    write_checkpoint(path, state)
 
 
 if __name__ == "__main__":

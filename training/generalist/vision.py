@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..checkpoints import same_training
+from ..checkpoints import same_training, write_checkpoint
 from ..device import best_device
 from .model import PICTURE_SIZE, config
 from .pictures import PictureBank
@@ -143,10 +143,9 @@ def save(
     generator: torch.Generator,
     facts: dict[str, Any],
 ) -> None:
-    """Writes a checkpoint beside the old one, then renames it."""
+    """Writes a checkpoint."""
     state = {"tower": tower.state_dict(), "optim": optim.state_dict(), "chance": generator.get_state()}
-    torch.save(state | facts, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    write_checkpoint(path, state | facts)
 
 
 def arguments() -> argparse.ArgumentParser:

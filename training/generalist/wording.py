@@ -49,6 +49,12 @@ def _bare(word: str) -> str:
     return word.lower().strip(",.?!")
 
 
+def joined(text: str, clause: str) -> str:
+    """A question with a further clause behind it."""
+    end = "?" if text.endswith("?") else ""
+    return f"{text.rstrip('?.! ')}, and {clause}{end}"
+
+
 class Wording:
     """Draws wordings of one split; on the training side it also varies them.
 

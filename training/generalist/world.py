@@ -13,6 +13,7 @@ import hashlib
 import random
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +45,7 @@ def _is_test(name: str) -> bool:
     return hashlib.sha256(name.lower().encode()).digest()[0] < 64
 
 
+@cache
 def load_names(data: Path | None) -> dict[str, list[str]]:
     """Reads real names (Disease Ontology, Hetionet; both CC0) to rename made-up things with.
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from ...errors import BadInput
 from ...tools.concepts.encoder import DEFAULT, encode_patches, pixel_statistics
 from ...tools.concepts.prompts import prompts
+from ..checkpoints import write_checkpoint
 from ..device import best_device, loader
 from ..specialist.data import LABELS, colour_jitter, random_affine, resize
 from ..specialist.train import one_cycle, parameter_groups
@@ -202,8 +203,7 @@ def train(args: argparse.Namespace) -> Towers:
         if rank == 0:
             spent = time.monotonic() - start
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "tokens": tokens}
-            torch.save({**state, "epoch": epoch, "spent": spent}, last.with_suffix(".tmp"))
-            last.with_suffix(".tmp").replace(last)
+            write_checkpoint(last, {**state, "epoch": epoch, "spent": spent})
             line: dict[str, Any] = {"epoch": epoch, "loss": round(total / steps, 4), "seconds": round(spent)}
             if named and (epoch % args.every == 0 or reached >= 1):
                 line["val"] = {key: round(value, 3) for key, value in named().items()}

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ...tools.segmenter import DEFAULT, FILES, Segmenter, build, prepare
 from ...tools.weights import save_half, write_manifest
+from ..checkpoints import write_checkpoint
 from ..specialist.train import one_cycle, parameter_groups
 from .data import augment, load_pairs
 from .metrics import dice, measure, table
@@ -93,8 +94,7 @@ def train(args: argparse.Namespace) -> nn.Module:
             total += step(model, optimiser, prepare(images, CONFIG), targets)
         spent = time.monotonic() - start
         state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}
-        torch.save({**state, "generator": generator.get_state(), "spent": spent}, last.with_suffix(".tmp"))
-        last.with_suffix(".tmp").replace(last)
+        write_checkpoint(last, {**state, "generator": generator.get_state(), "spent": spent})
         line = {"epoch": epoch + 1, "loss": round(total / steps, 4), "seconds": round(spent)}
         line["val_dice"] = round(float(score(Segmenter(model, CONFIG, ""), held, held_masks).mean()), 4)
         print(json.dumps(line), flush=True)

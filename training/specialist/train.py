@@ -33,7 +33,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ...errors import BadInput
 from ...hashing import file_sha256
 from ...tools.specialist import load_network
-from ..checkpoints import same_training
+from ..checkpoints import same_training, write_checkpoint
 from ..device import best_device
 from ..segmenter.data import load_masks
 from .data import LABELS, augment, load_split, resize
@@ -145,8 +145,7 @@ class Run:
         state |= {"generator": self.generator.get_state(), "chance": torch.get_rng_state()}
         if torch.cuda.is_available():
             state["cuda_chance"] = torch.cuda.get_rng_state()
-        torch.save(state, self.last.with_suffix(".tmp"))
-        self.last.with_suffix(".tmp").replace(self.last)
+        write_checkpoint(self.last, state)
 
     def _load(self, device: torch.device) -> None:
         saved = torch.load(self.last, weights_only=True, map_location=device)
