@@ -17,7 +17,7 @@ from clarify.training.generalist import train as training
 from clarify.training.generalist.batches import BLOCK, Dialogues, collate
 from clarify.training.generalist.dialogues import DialogueMaker
 from clarify.training.generalist.encode import Encoded, encode, system_text
-from clarify.training.generalist.model import depth
+from clarify.training.generalist.model import shape_of
 from clarify.training.generalist.pictures import PictureBank
 from clarify.training.generalist.world import load_names
 
@@ -114,9 +114,9 @@ def test_training_goes_on_where_it_stopped(tmp_path):
 
 def test_layers_are_those_of_the_weights_unless_more_are_wanted(tokenizer):
     args = training.arguments().parse_args(["--data", "none", "--weights", str(WEIGHTS)])
-    shipped = depth(training.begin(args, tokenizer).state_dict())
+    shipped, width = shape_of(training.begin(args, tokenizer).state_dict())
     args.layers = shipped + 2
-    assert depth(training.begin(args, tokenizer).state_dict()) == shipped + 2
+    assert shape_of(training.begin(args, tokenizer).state_dict()) == (shipped + 2, width)
     args.layers = shipped - 1
     with pytest.raises(BadInput, match="do not fit"):
         training.begin(args, tokenizer)

@@ -25,7 +25,7 @@ from clarify.training.generalist.encode import (
     train_tokenizer,
     wrap_tokenizer,
 )
-from clarify.training.generalist.model import build, depth, grow
+from clarify.training.generalist.model import Shape, build, grow, shape_of
 from clarify.training.generalist.phrasing import say_rows
 from clarify.training.generalist.wording import Wording, load_wordings, misspelt
 from clarify.training.generalist.world import World, load_names
@@ -268,9 +268,9 @@ def test_a_model_that_never_stops_calling_for_what_it_has_is_wrong():
 
 
 def test_a_deeper_decoder_starts_as_the_shallow_one():
-    shallow, deep = build(64, 8, 0, 5, layers=3), build(64, 8, 0, 5, layers=5)
+    shallow, deep = build(64, 8, 0, 5, Shape(3)), build(64, 8, 0, 5, Shape(5))
     state = shallow.state_dict()
-    assert depth(state) == 3
+    assert shape_of(state) == Shape(3)
     deep.load_state_dict(grow(state, deep.state_dict()))
     ids = torch.randint(10, 60, (2, 12))
     with torch.no_grad():

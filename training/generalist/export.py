@@ -29,7 +29,7 @@ from transformers import (
 from ...errors import BadInput
 from ...hashing import file_sha256
 from .encode import IMAGE_TOKENS, wrap_tokenizer
-from .model import build, depth, image_processor
+from .model import build, image_processor, shape_of
 
 WEIGHTS = "model.safetensors"
 
@@ -40,7 +40,7 @@ def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, di
     ids = [tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>")]
     state = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
     image, pad, end = ids
-    model = build(tokenizer.get_vocab_size(), image, pad, end, depth(state["model"]))
+    model = build(tokenizer.get_vocab_size(), image, pad, end, shape_of(state["model"]))
     model.load_state_dict(state["model"])
     facts = {"steps": state["step"], "tokens": state["seen"], "minutes": round(state["used"] / 60, 1)}
     return model.eval(), tokenizer, facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,22 @@ from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefi
 from ...errors import BadInput
 
 PICTURE_SIZE = 64
-LAYERS, WIDTH = 5, 192
-_LAYER = "model.text_model.layers."
+_EMBEDDINGS, _LAYER = "model.text_model.embed_tokens.weight", "model.text_model.layers."
 _OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
+class Shape(NamedTuple):
+    """Of the decoder: its blocks, and the width of each, a multiple of the 64 that a head takes."""
+
+    layers: int = 5
+    width: int = 192
+
+
 def config(
-    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, layers: int = LAYERS
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, shape: Shape = Shape()
 ) -> Idefics3Config:
     """Returns nano's configuration; a picture becomes (64 / 8 / 2)^2 = 16 tokens."""
+    heads = shape.width // 64
     return Idefics3Config(
         vision_config={
             "hidden_size": 128,
@@ -31,11 +39,11 @@ def config(
         },
         text_config={
             "model_type": "llama",
-            "hidden_size": WIDTH,
-            "intermediate_size": 512,
-            "num_hidden_layers": layers,
-            "num_attention_heads": 3,
-            "num_key_value_heads": 3,
+            "hidden_size": shape.width,
+            "intermediate_size": 64 * round(shape.width / 24),  # 8/3, as Llama has it
+            "num_hidden_layers": shape.layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": heads,
             "vocab_size": vocab_size,
             "max_position_embeddings": 4096,
             "rms_norm_eps": 1e-5,
@@ -63,17 +71,18 @@ def image_processor() -> Idefics3ImageProcessor:
 
 
 def build(
-    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, layers: int = LAYERS
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, shape: Shape = Shape()
 ) -> Idefics3ForConditionalGeneration:
     """Builds nano with fresh weights."""
     return Idefics3ForConditionalGeneration(
-        config(vocab_size, image_token_id, pad_token_id, eos_token_id, layers)
+        config(vocab_size, image_token_id, pad_token_id, eos_token_id, shape)
     )
 
 
-def depth(state: Mapping[str, Tensor]) -> int:
-    """Counts the decoder's layers in saved weights."""
-    return 1 + max(int(key.removeprefix(_LAYER).split(".")[0]) for key in state if key.startswith(_LAYER))
+def shape_of(state: Mapping[str, Tensor]) -> Shape:
+    """Reads the decoder's shape off saved weights."""
+    layers = 1 + max(int(key.removeprefix(_LAYER).split(".")[0]) for key in state if key.startswith(_LAYER))
+    return Shape(layers, state[_EMBEDDINGS].shape[1])
 
 
 def grow(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -90,9 +99,11 @@ def grow(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, 
         Weights of the deep one.
 
     Raises:
-        BadInput: It is less deep: `prune` says which layers can go.
+        BadInput: It is less deep: `prune` says which layers can go; or of another width.
     """
-    old, new = depth(state), depth(fresh)
+    (old, width), (new, wanted) = shape_of(state), shape_of(fresh)
+    if width != wanted:
+        raise BadInput(f"weights of width {width} do not fit into {wanted}", hint="Leave out --width.")
     if old > new:
         raise BadInput(f"{old} layers do not fit into {new}", hint="Remove some with `prune` first.")
     grown = {key: value for key, value in state.items() if not key.startswith(_LAYER)}

@@ -43,7 +43,7 @@ from ..device import best_device, loader
 from .batches import Batch, Dialogues
 from .encode import corpus, system_text, train_tokenizer
 from .export import load_full, load_run
-from .model import LAYERS, answer_loss, build, depth, grow
+from .model import Shape, answer_loss, build, grow, shape_of
 from .pictures import PictureBank
 from .stages import STAGES, Mixture, Source
 
@@ -97,8 +97,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--adamw", action="store_true", help="AdamW for every parameter")
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument(
-        "--layers", type=int, help=f"of the decoder: those of --weights, or {LAYERS}; more, and it is grown"
+        "--layers", type=int, help="of the decoder: those of --weights, or 5; more, and it is grown"
     )
+    parser.add_argument("--width", type=int, help="of the decoder, in 64s: that of --weights, or 192")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="further processes that make dialogues")
@@ -125,7 +126,7 @@ def train(args: argparse.Namespace) -> None:
     checkpoint = args.out / "checkpoint.pt"
     begun = {
         "stage": args.stage, "weights": str(args.weights or ""), "tower": str(args.tower or ""),
-        "layers": depth(model.state_dict()), "seed": args.seed,
+        "shape": list(shape_of(model.state_dict())), "seed": args.seed,
     }  # fmt: skip
     used, step, seen = resumed(checkpoint, model, optims, begun, device)
     test = [
@@ -187,8 +188,9 @@ def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditio
     """A new nano, or that of `--weights`, perhaps grown, perhaps with a pretrained tower."""
     image, pad, end = (tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>"))
     state = load_weights(args.weights).state_dict() if args.weights else None
-    layers = args.layers or (depth(state) if state else LAYERS)
-    model = build(tokenizer.get_vocab_size(), image, pad, end, layers)
+    layers, width = shape_of(state) if state else Shape()
+    shape = Shape(args.layers or layers, args.width or width)
+    model = build(tokenizer.get_vocab_size(), image, pad, end, shape)
     # On a CPU 1.1 to 1.2 times as fast as the fused kernel here, which on an H100 (torch 2.11) gave NaN.
     model.set_attn_implementation("eager")
     if state:
