@@ -14,6 +14,7 @@ pytest.importorskip("tokenizers")
 
 from clarify.bench.generalist import faithful
 from clarify.bench.generalist_player import Player, key, linked, parse_calls
+from clarify.errors import BadInput
 from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
 from clarify.training.generalist.encode import (
@@ -268,14 +269,21 @@ def test_a_model_that_never_stops_calling_for_what_it_has_is_wrong():
 
 
 def test_a_deeper_decoder_starts_as_the_shallow_one():
-    shallow, deep = build(64, 8, 0, 5, Shape(3)), build(64, 8, 0, 5, Shape(5))
+    shallow, deep = build(64, 8, 0, 5, Shape(3, 192)), build(64, 8, 0, 5, Shape(5, 192))
     state = shallow.state_dict()
-    assert shape_of(state) == Shape(3)
+    assert shape_of(state) == Shape(3, 192)
     deep.load_state_dict(grow(state, deep.state_dict()))
     ids = torch.randint(10, 60, (2, 12))
     with torch.no_grad():
         assert torch.allclose(shallow(input_ids=ids).logits, deep(input_ids=ids).logits, atol=1e-5)
     assert all(torch.equal(v, state[k]) for k, v in grow(state, state).items())
+
+
+def test_the_width_is_read_off_the_weights_and_cannot_be_grown():
+    narrow, wide = build(64, 8, 0, 5, Shape(2, 64)), build(64, 8, 0, 5, Shape(2, 128))
+    assert shape_of(wide.state_dict()) == Shape(2, 128)
+    with pytest.raises(BadInput, match="width 64 do not fit into 128"):
+        grow(narrow.state_dict(), wide.state_dict())
 
 
 def test_words_are_lost_swapped_or_misspelt_in_training_but_never_what_is_asked_for():

@@ -19,12 +19,16 @@ _OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 class Shape(NamedTuple):
     """Of the decoder: its blocks, and the width of each, a multiple of the 64 that a head takes."""
 
-    layers: int = 5
-    width: int = 192
+    layers: int
+    width: int
+
+
+SMALLEST = Shape(5, 192)
+"""What a training from nothing begins with unless told otherwise."""
 
 
 def config(
-    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, shape: Shape = Shape()
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, shape: Shape = SMALLEST
 ) -> Idefics3Config:
     """Returns nano's configuration; a picture becomes (64 / 8 / 2)^2 = 16 tokens."""
     heads = shape.width // 64
@@ -71,7 +75,7 @@ def image_processor() -> Idefics3ImageProcessor:
 
 
 def build(
-    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, shape: Shape = Shape()
+    vocab_size: int, image_token_id: int, pad_token_id: int, eos_token_id: int, shape: Shape = SMALLEST
 ) -> Idefics3ForConditionalGeneration:
     """Builds nano with fresh weights."""
     return Idefics3ForConditionalGeneration(

@@ -43,7 +43,7 @@ from ..device import best_device, loader
 from .batches import Batch, Dialogues
 from .encode import corpus, system_text, train_tokenizer
 from .export import load_full, load_run
-from .model import Shape, answer_loss, build, grow, shape_of
+from .model import SMALLEST, Shape, answer_loss, build, grow, shape_of
 from .pictures import PictureBank
 from .stages import STAGES, Mixture, Source
 
@@ -188,7 +188,7 @@ def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditio
     """A new nano, or that of `--weights`, perhaps grown, perhaps with a pretrained tower."""
     image, pad, end = (tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>"))
     state = load_weights(args.weights).state_dict() if args.weights else None
-    layers, width = shape_of(state) if state else Shape()
+    layers, width = shape_of(state) if state else SMALLEST
     shape = Shape(args.layers or layers, args.width or width)
     model = build(tokenizer.get_vocab_size(), image, pad, end, shape)
     # On a CPU 1.1 to 1.2 times as fast as the fused kernel here, which on an H100 (torch 2.11) gave NaN.
