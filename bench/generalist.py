@@ -74,14 +74,18 @@ def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[b
     return any(text == w.format(s=row.subject, o=row.object, x=other) for w in wordings), cited
 
 
-class Talk(Protocol):
-    """A conversation that the model goes on with until it ends.
+class Conversation(Protocol):
+    """What the model goes on with.
 
     Attributes:
         said: The conversation so far.
     """
 
     said: list[Message]
+
+
+class Talk(Conversation, Protocol):
+    """A conversation that goes on until it ends."""
 
     def advance(self) -> bool:
         """Goes on to the next thing the model must write; False at the end."""
@@ -116,7 +120,9 @@ class Speaker:
         return len(ids) + self.most_new <= int(self.model.config.text_config.max_position_embeddings)
 
     @torch.inference_mode()
-    def write(self, players: Sequence[Talk], bank: PictureBank | None, order: dict[int, int]) -> list[str]:
+    def write(
+        self, players: Sequence[Conversation], bank: PictureBank | None, order: dict[int, int]
+    ) -> list[str]:
         """Continues each conversation."""
         tokenizer = self.processor.tokenizer
         texts = [self.prompt(p.said) for p in players]

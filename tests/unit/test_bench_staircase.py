@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage
 from PIL import Image
 
 from clarify.agent.deps import default_deps
-from clarify.bench.staircase import EVERY, Alone, Case, Judge, Said, cases, row
+from clarify.bench.staircase import EVERY, Judge, cases, row
+from clarify.bench.staircase_systems import Alone, Case, Said
 from clarify.training.generalist.alone import shipped_facts, uncited
 from clarify.training.generalist.phrasing import say_rows
 
@@ -50,6 +51,12 @@ class Parrot:
         self.seen = messages
         return AIMessage(self.text)
 
+    def write(self, players, bank, order):
+        self.seen = [
+            (player.said, bank.tensor([i for m in player.said for _, i in m.images])) for player in players
+        ]
+        return [self.text] * len(players)
+
 
 @pytest.mark.parametrize(
     ("text", "label"),
@@ -62,7 +69,7 @@ class Parrot:
 )
 def test_the_diagnosis_is_read_from_the_sentence_that_gives_one(judge, text, label):
     model = Parrot(f"{text}\nA risk factor for melanoma is many moles.")
-    said = Alone(model, NAMES, judge._lexicon)(Case(BLANK, "melanoma", "What is it?", "causes"))
+    said = Alone(model, model, NAMES, judge._lexicon)(Case(BLANK, "melanoma", "What is it?", "causes"))
     assert said.label == label
     assert said.sentences[-1] == "A risk factor for melanoma is many moles."
     assert len(said.sentences) == (1 if label else 2)
@@ -75,13 +82,24 @@ def test_who_is_told_reads_what_the_specialist_says(judge):
         refined_by={},
     )  # fmt: skip
     model, case = Parrot("x"), Case(BLANK, "melanoma", "What is it?", "causes")
-    Alone(model, NAMES, judge._lexicon, SimpleNamespace(classify=lambda image: seen))(case)
+    Alone(model, model, NAMES, judge._lexicon, SimpleNamespace(classify=lambda image: seen))(case)
     assert (
         model.seen[-1].content
         == "img1: melanocytic nevus 90 %, melanoma 10 %; sure; shortlist melanocytic nevus"
     )
-    Alone(model, NAMES, judge._lexicon)(case)
+    Alone(model, model, NAMES, judge._lexicon)(case)
     assert model.seen[-1].content[-1]["text"] == "What is it?"
+
+
+def test_many_answers_are_read_as_one_is(judge):
+    dark, light = Image.new("RGB", (20, 15)), Image.new("RGB", (20, 15), "white")
+    model = Parrot("The picture fits melanoma best.")
+    alone = Alone(model, model, NAMES, judge._lexicon)
+    one = alone(Case(dark, "melanoma", "What is it?", "causes"))
+    many = alone.many([Case(image, "melanoma", "What is it?", "causes") for image in (dark, light)])
+    assert one.ms is not None and [(x.label, x.ms) for x in many] == [(one.label, None)] * 2
+    assert [float(pixels.mean()) for _, pixels in model.seen] == pytest.approx([-1, 1], abs=0.01)
+    assert [said[0].text for said, _ in model.seen] == ["What is it?"] * 2
 
 
 def test_a_line_of_the_table_counts_what_was_said(judge, facts):

@@ -28,7 +28,7 @@ from ...errors import BadInput
 from .batches import Dialogues
 from .export import load_full
 from .pictures import PictureBank
-from .stages import Source
+from .stages import STAGES, Source
 
 Inputs = Mapping[str, Any]
 """What a model's forward takes; its `attention_mask`, where there is one, says which tokens count."""
@@ -143,13 +143,15 @@ def save_pruned(model: PreTrainedModel, removed: Sequence[int], source: Path, ou
         )
 
 
-def own_dialogues(folder: Path, data: Path | None, pictures: Path | None, n: int) -> Iterable[Inputs]:
-    """Batches of nano's training dialogues, as inputs."""
+def own_dialogues(
+    folder: Path, data: Path | None, pictures: Path | None, n: int, stage: str = "experts"
+) -> Iterable[Inputs]:
+    """Batches of the training dialogues of one of nano's `STAGES`, as inputs."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if tokenizer.token_to_id("<|assistant|>") is None:
         raise BadInput(f"{folder} does not know nano's dialogues", hint="Calibrate with --chats.")
     bank = PictureBank.load(pictures) if pictures else None
-    maker = Source(data, bank).dialogues(pictures=True)
+    maker = STAGES[stage].reads(Source(data, bank))
     for batch in islice(Dialogues(maker, tokenizer, bank, "calibration", 0, 4096, 1400), n):
         inputs = {"input_ids": batch.ids, "attention_mask": (batch.ids != 0).long()}
         shown = {"pixel_values": batch.pictures[None]} if batch.pictures.numel() else {}
@@ -175,6 +177,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", type=Path, help="calibrate with nano's dialogues; as `train` takes it")
+    parser.add_argument(
+        "--stage", choices=list(STAGES), default="experts", help="whose dialogues, with --data"
+    )
     source.add_argument("--chats", type=Path, help="calibrate with the chats of a file")
     parser.add_argument("--pictures", type=Path, help="of nano's dialogues; as `train` takes it")
     parser.add_argument("--batches", type=int, default=24, help="batches of dialogues, or chats")
@@ -186,7 +191,7 @@ def main() -> None:
     data = (
         islice(chats(args.weights, args.chats), args.batches)
         if args.chats
-        else own_dialogues(args.weights, args.data, args.pictures, args.batches)
+        else own_dialogues(args.weights, args.data, args.pictures, args.batches, args.stage)
     )
     found = influence(model, data)
     removed = least(found, args.remove)
