@@ -16,9 +16,8 @@ from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 from transformers.modeling_utils import local_torch_dtype
 from transformers.quantizers.auto import AutoHfQuantizer
 
-from ..agent.generalist.loading import keep_odd_layers_unpacked
+from ..agent.generalist.loading import keep_odd_layers_unpacked, nf4
 from ..errors import BadInput
-from ..training.generalist.export import nf4
 from ..training.generalist.prune import blocks, keep, least
 
 TABLES = 4 * (16 + 256 + 1)

@@ -18,7 +18,7 @@ from .messages import ChatTemplate, fallback_syntax
 from .prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PreTrainedTokenizerBase
 
 
 class ModelStore:
@@ -140,6 +140,22 @@ def check_folder(folder: Path) -> str:
     return hashlib.sha256("".join(file_sha256(w) for w in weights).encode()).hexdigest()
 
 
+def nf4() -> BitsAndBytesConfig:
+    """NF4 with double quantization, bfloat16 compute (Dettmers et al. 2023, arXiv 2305.14314, section 3).
+
+    Embeddings and norms stay as they are.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
 def _read(name: str, quantize: bool, revision: str | None, device: str, local: bool) -> tuple[Any, Any]:
     import transformers
 
@@ -150,14 +166,7 @@ def _read(name: str, quantize: bool, revision: str | None, device: str, local: b
         config = hub.AutoConfig.from_pretrained(name, **where)
         options: dict[str, Any] = {}
         if quantize and getattr(config, "quantization_config", None) is None:
-            import torch
-
-            options["quantization_config"] = hub.BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16,
-            )
+            options["quantization_config"] = nf4()
         processor = hub.AutoProcessor.from_pretrained(name, **where)
         model = hub.AutoModelForImageTextToText.from_pretrained(
             name, dtype="auto", device_map={"": device}, **options, **where

@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
-    BitsAndBytesConfig,
     GenerationConfig,
     Idefics3ForConditionalGeneration,
     Idefics3Processor,
     PreTrainedModel,
 )
 
+from ...agent.generalist.loading import nf4
 from ...errors import BadInput
 from ...hashing import file_sha256
 from .encode import IMAGE_TOKENS, wrap_tokenizer
@@ -44,16 +44,6 @@ def load_run(run: Path) -> tuple[Idefics3ForConditionalGeneration, Tokenizer, di
     model.load_state_dict(state["model"])
     facts = {"steps": state["step"], "tokens": state["seen"], "minutes": round(state["used"] / 60, 1)}
     return model.eval(), tokenizer, facts
-
-
-def nf4() -> BitsAndBytesConfig:
-    """NF4 with double quantization, bfloat16 compute; embeddings and norms stay in bfloat16."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
 
 
 def export(run: Path, out: Path, *, quantize: bool = True, others: Sequence[Path] = ()) -> dict[str, float]:
