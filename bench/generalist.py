@@ -39,7 +39,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCri
 from ..graph_schema.folding import normalise
 from ..graph_schema.protocol import FactRow
 from ..training.generalist.dialogues import DialogueMaker, Message
-from ..training.generalist.encode import segments, system_text
+from ..training.generalist.encode import prompt_text, system_text
 from ..training.generalist.model import embedded
 from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.pictures import PictureBank
@@ -112,7 +112,7 @@ class Speaker:
 
     def prompt(self, said: Sequence[Message]) -> str:
         """A conversation as the model reads it, up to where it goes on."""
-        return "".join(text for text, _ in segments(said, self.system)) + "<|assistant|>"
+        return prompt_text(said, self.system)
 
     def fits(self, said: Sequence[Message]) -> bool:
         """Whether a conversation and the longest next message stand within the model's context."""
