@@ -74,6 +74,19 @@ def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[b
     return any(text == w.format(s=row.subject, o=row.object, x=other) for w in wordings), cited
 
 
+def cites(text: str) -> set[str]:
+    """The ids that lines of a text cite."""
+    return {m.group(1) for line in text.split("\n") if (m := _CITE.search(line))}
+
+
+def statements(prose: str, message: Message, rows: dict[str, FactRow]) -> Iterator[tuple[str, bool, str]]:
+    """Yields each cited line of an answer, whether it is faithful, and what it cites."""
+    scripted = set(message.text.split("\n"))
+    for line in prose.split("\n"):
+        if _CITE.search(line):
+            yield line, *faithful(line.strip(), rows, scripted)
+
+
 class Conversation(Protocol):
     """What the model goes on with.
 
@@ -184,7 +197,7 @@ def play_in(
     return played
 
 
-def _part(
+def play_part(
     weights: Path,
     pictures: Path | None,
     order: dict[int, int],
@@ -192,6 +205,16 @@ def _part(
     lexicon: Collection[str],
     made: list[list[Message]],
 ) -> list[Player]:
+    """Plays some dialogues, for `play_in`.
+
+    Args:
+        weights: Exported folder.
+        pictures: File of the bank, or None.
+        order: Which picture stands in for which.
+        size: Dialogues at once.
+        lexicon: As `Player` takes it.
+        made: The dialogues.
+    """
     bank = PictureBank.load(pictures) if pictures else None
     return play(Speaker(weights), [Player(script, lexicon) for script in made], bank, order, size)
 
@@ -210,17 +233,12 @@ def report(players: list[Player], show: int) -> dict[str, Any]:
                 print("  wrong call", kind, "expected", expected, "made", made)
         for prose, message, calls in player.answers:
             rows = {r.fact_id: r for c in calls for r in c.rows}
-            scripted = set(message.text.split("\n"))
-            wanted = {m.group(1) for line in scripted if (m := _CITE.search(line))}
-            cited = set()
+            wanted = cites(message.text)
+            cited = cites(prose)
             exact += prose == message.text
-            for line in prose.split("\n"):
-                if not _CITE.search(line):
-                    continue
-                ok, name = faithful(line.strip(), rows, scripted)
+            for line, ok, name in statements(prose, message, rows):
                 said += 1
                 right += ok
-                cited.add(name)
                 if not ok and shown < 2 * show:
                     shown += 1
                     print("  unfaithful", repr(line), "row", rows.get(name) and rows[name].object)
@@ -282,7 +300,7 @@ def main() -> None:
     maker = DialogueMaker("test", names, [], bank.names if bank else [], bank)
 
     def run(made: list[list[Message]], order: dict[int, int]) -> list[Player]:
-        part = partial(_part, args.weights, args.pictures, order, args.batch, lexicon)
+        part = partial(play_part, args.weights, args.pictures, order, args.batch, lexicon)
         return play_in(args.processes, part, made)
 
     made = list(scripts(maker, args.n, args.seed))
