@@ -30,8 +30,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import DPOConfig, DPOTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 
 from ...errors import BadInput
 from ..checkpoints import same_training, write_checkpoint

@@ -157,11 +157,12 @@ class Sampler:
         due = [self._tokens("".join(text for text, _ in segments([turn.due], ""))) for turn in turns]
         device = self.model.device
         ids = torch.tensor([[self._pad] * (longest - len(row)) + row for row in rows], device=device)
+        written = ids.ne(self._pad).long()
         indices = [index for turn in turns for _ in range(self.samples) for index in turn.images]
         seen = self.bank.tensor(indices) if self.bank is not None and indices else torch.zeros(0)
         made = self.model.generate(
             inputs_embeds=embedded(self.model, ids, seen.to(device)),
-            attention_mask=(ids != self._pad).long(),
+            attention_mask=written,
             max_new_tokens=max(map(len, due)) + self.room,
             do_sample=True,
             temperature=self.temperature,
