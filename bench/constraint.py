@@ -39,11 +39,10 @@ from ..agent.state import State
 from ..errors import BadInput
 from ..graph_schema.folding import normalise
 from ..training.generalist.dialogues import Call, DialogueMaker, Message, call_text
-from ..training.generalist.judging import canonical, key
 from ..training.generalist.world import load_names
 from ..training.intervals import resampled, share
 from .generalist import scripts
-from .generalist_player import Player
+from .generalist_player import Player, canonical, key
 
 FREE, SHIPPED, STRICT = "nothing constrained", "calls only (as shipped)", "a call from the first token"
 WAYS = {FREE: (False, "auto"), SHIPPED: (True, "auto"), STRICT: (True, "required")}

@@ -53,7 +53,6 @@ from ..tools.classify import NAME as CLASSIFY
 from ..tools.knowledge import NAME as QUERY
 from ..training.generalist.dialogues import DialogueMaker
 from ..training.generalist.findings import Finding
-from ..training.generalist.judging import Key, canonical
 from ..training.generalist.pictures import PictureBank
 from ..training.generalist.world import load_names
 from ..training.intervals import share
@@ -72,7 +71,7 @@ from .dermavqa_player import (
     score,
 )
 from .generalist import Speaker, play
-from .generalist_player import linked
+from .generalist_player import Key, canonical, linked
 from .linking_cases import question_texts
 
 LABELS = Path(__file__).with_name("dermavqa.tsv")

@@ -19,8 +19,8 @@ from ..tools.knowledge import knowledge_tool
 from ..tools.render import render_error, render_no_rows, render_rows
 from ..training.generalist.dialogues import Call, Message
 from ..training.generalist.findings import Finding
-from ..training.generalist.judging import CALL, Key, parse_calls
 from ..training.generalist.world import World
+from .generalist_player import CALL, Key, parse_calls
 
 IMAGE = "img1"
 ROUNDS = 6

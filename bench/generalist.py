@@ -39,7 +39,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCri
 from ..graph_schema.folding import normalise
 from ..graph_schema.protocol import FactRow
 from ..training.generalist.dialogues import DialogueMaker, Message
-from ..training.generalist.encode import prompt_text, system_text
+from ..training.generalist.encode import segments, system_text
 from ..training.generalist.model import embedded
 from ..training.generalist.phrasing import PHRASING
 from ..training.generalist.pictures import PictureBank
@@ -72,19 +72,6 @@ def faithful(line: str, rows: dict[str, FactRow], scripted: set[str]) -> tuple[b
     wordings = PHRASING["row"]["differs from" if other else name.strip()]
     text = line[: match.start()].strip()
     return any(text == w.format(s=row.subject, o=row.object, x=other) for w in wordings), cited
-
-
-def cites(text: str) -> set[str]:
-    """The ids that lines of a text cite."""
-    return {m.group(1) for line in text.split("\n") if (m := _CITE.search(line))}
-
-
-def statements(prose: str, message: Message, rows: dict[str, FactRow]) -> Iterator[tuple[str, bool, str]]:
-    """Yields each cited line of an answer, whether it is faithful, and what it cites."""
-    scripted = set(message.text.split("\n"))
-    for line in prose.split("\n"):
-        if _CITE.search(line):
-            yield line, *faithful(line.strip(), rows, scripted)
 
 
 class Conversation(Protocol):
@@ -125,7 +112,7 @@ class Speaker:
 
     def prompt(self, said: Sequence[Message]) -> str:
         """A conversation as the model reads it, up to where it goes on."""
-        return prompt_text(said, self.system)
+        return "".join(text for text, _ in segments(said, self.system)) + "<|assistant|>"
 
     def fits(self, said: Sequence[Message]) -> bool:
         """Whether a conversation and the longest next message stand within the model's context."""
@@ -197,7 +184,7 @@ def play_in(
     return played
 
 
-def play_part(
+def _part(
     weights: Path,
     pictures: Path | None,
     order: dict[int, int],
@@ -205,16 +192,6 @@ def play_part(
     lexicon: Collection[str],
     made: list[list[Message]],
 ) -> list[Player]:
-    """Plays some dialogues, for `play_in`.
-
-    Args:
-        weights: Exported folder.
-        pictures: File of the bank, or None.
-        order: Which picture stands in for which.
-        size: Dialogues at once.
-        lexicon: As `Player` takes it.
-        made: The dialogues.
-    """
     bank = PictureBank.load(pictures) if pictures else None
     return play(Speaker(weights), [Player(script, lexicon) for script in made], bank, order, size)
 
@@ -233,12 +210,17 @@ def report(players: list[Player], show: int) -> dict[str, Any]:
                 print("  wrong call", kind, "expected", expected, "made", made)
         for prose, message, calls in player.answers:
             rows = {r.fact_id: r for c in calls for r in c.rows}
-            wanted = cites(message.text)
-            cited = cites(prose)
+            scripted = set(message.text.split("\n"))
+            wanted = {m.group(1) for line in scripted if (m := _CITE.search(line))}
+            cited = set()
             exact += prose == message.text
-            for line, ok, name in statements(prose, message, rows):
+            for line in prose.split("\n"):
+                if not _CITE.search(line):
+                    continue
+                ok, name = faithful(line.strip(), rows, scripted)
                 said += 1
                 right += ok
+                cited.add(name)
                 if not ok and shown < 2 * show:
                     shown += 1
                     print("  unfaithful", repr(line), "row", rows.get(name) and rows[name].object)
@@ -300,7 +282,7 @@ def main() -> None:
     maker = DialogueMaker("test", names, [], bank.names if bank else [], bank)
 
     def run(made: list[list[Message]], order: dict[int, int]) -> list[Player]:
-        part = partial(play_part, args.weights, args.pictures, order, args.batch, lexicon)
+        part = partial(_part, args.weights, args.pictures, order, args.batch, lexicon)
         return play_in(args.processes, part, made)
 
     made = list(scripts(maker, args.n, args.seed))

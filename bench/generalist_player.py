@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +13,37 @@ from ..graph_schema.folding import normalise
 from ..graph_schema.linking import FLOOR
 from ..graph_schema.text import rank_names
 from ..training.generalist.dialogues import Call, Message
-from ..training.generalist.judging import CALL, Key, canonical, key, parse_calls
 
+CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.S)
 REMEMBERED = 2
 """So often in a turn may a model call for what the conversation holds, and for nothing else."""
 _LONGEST = 8
+Key = tuple[str, str]
+
+
+def canonical(args: Mapping[str, Any]) -> str:
+    """Writes arguments in one form; a list of diseases is a set, whose order asks nothing else."""
+    plain = {k: sorted({x.strip() for x in v}) if isinstance(v, list) else v for k, v in args.items()}
+    return json.dumps(plain, sort_keys=True)
+
+
+def parse_calls(text: str) -> list[Key] | None:
+    """Reads calls as (name, canonical arguments); None when one is malformed or does not end."""
+    found: list[Key] = []
+    if text.count("<tool_call>") != text.count("</tool_call>"):
+        return None
+    for body in CALL.findall(text):
+        try:
+            call = json.loads(body)
+            found.append((call["name"], canonical(call["arguments"])))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+    return found
+
+
+def key(call: Call) -> Key:
+    """The canonical form of a scripted call."""
+    return call.name, canonical(call.args)
 
 
 def linked(name: str, names: Sequence[str]) -> str:

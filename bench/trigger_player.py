@@ -14,8 +14,7 @@ from ..tools.classify import NAME as CLASSIFY
 from ..tools.knowledge import NAME as QUERY
 from ..tools.render import OUT_OF_SCOPE, render_error, render_no_rows, render_unknown_disease
 from ..training.generalist.dialogues import Call, Message
-from ..training.generalist.judging import Key, key, parse_calls
-from .generalist_player import REMEMBERED, Player
+from .generalist_player import REMEMBERED, Key, Player, key, parse_calls
 
 MOST_STEPS = 6
 """After so many messages of calls in a turn the model is taken to go on for ever."""

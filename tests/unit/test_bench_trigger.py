@@ -13,6 +13,7 @@ pytest.importorskip("tokenizers")
 
 import clarify
 from clarify.bench.generalist import play
+from clarify.bench.generalist_player import key, parse_calls
 from clarify.bench.trigger import PLAIN, Measured, count, make_sets, table
 from clarify.bench.trigger_cases import SHOWN, load_modality, moved, picture_cases, text_ceiling
 from clarify.bench.trigger_model import CallsAlone, missed, turns_right
@@ -20,7 +21,6 @@ from clarify.bench.trigger_player import AGAIN, CallPlayer, Played
 from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
 from clarify.training.generalist.encode import segments
-from clarify.training.generalist.judging import key, parse_calls
 from clarify.training.generalist.wording import load_wordings
 from clarify.training.generalist.world import load_names
 

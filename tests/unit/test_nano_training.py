@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("tokenizers")
 
 from clarify.bench.generalist import faithful
-from clarify.bench.generalist_player import Player, linked
+from clarify.bench.generalist_player import Player, key, linked, parse_calls
 from clarify.errors import BadInput
 from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
@@ -26,7 +26,6 @@ from clarify.training.generalist.encode import (
     train_tokenizer,
     wrap_tokenizer,
 )
-from clarify.training.generalist.judging import key, parse_calls
 from clarify.training.generalist.model import Shape, build, grow, shape_of
 from clarify.training.generalist.phrasing import say_rows
 from clarify.training.generalist.wording import Wording, load_wordings, misspelt

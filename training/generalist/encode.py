@@ -57,11 +57,6 @@ def segments(messages: Iterable[Message], system: str) -> Iterator[tuple[str, bo
             yield f"{text}{body}<|end|>", message.target
 
 
-def prompt_text(said: Iterable[Message], system: str) -> str:
-    """A conversation as the model reads it, up to where it goes on."""
-    return "".join(text for text, _ in segments(said, system)) + "<|assistant|>"
-
-
 def encode(messages: list[Message], tokenizer: Tokenizer, system: str) -> Encoded:
     """Encodes a dialogue; pieces are tokenised apart, at special tokens, so joining them is exact."""
     ids: list[int] = []

@@ -178,7 +178,7 @@ def train(
         ),
         train_dataset=data,
         data_collator=collator,
-        callbacks=[Lines()],
+        callbacks=[_Lines()],
     )
     trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
@@ -202,11 +202,10 @@ def merge(where: dict[str, Any], adapter: Path, out: Path) -> None:
     merged.to(precision).save_pretrained(out)
 
 
-class Lines(TrainerCallback):
+class _Lines(TrainerCallback):
     """Says how it goes on stderr, a JSON line at a time."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Called by the trainer."""
         print(json.dumps({"step": state.global_step, **(logs or {})}), file=sys.stderr, flush=True)
 
 

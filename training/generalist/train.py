@@ -1,4 +1,4 @@
-"""Trains nano on made-up dialogues: stages 2 to 4 (`stages.py`), after `vision.py` and before `prefer.py`.
+"""Trains nano on made-up dialogues: stages 2 to 4 (`stages.py`); `vision.py` is the first.
 
     python -m clarify.training.generalist.train --data SHARED_DATA --pictures runs/pictures.npz --minutes 60
     torchrun --nproc-per-node 2 -m clarify.training.generalist.train ... --threads 1
