@@ -19,6 +19,7 @@ from clarify.training.generalist.dialogues import DialogueMaker
 from clarify.training.generalist.encode import Encoded, encode, system_text
 from clarify.training.generalist.model import shape_of
 from clarify.training.generalist.pictures import PictureBank
+from clarify.training.generalist.prune import own_dialogues
 from clarify.training.generalist.world import load_names
 
 WEIGHTS = Path(clarify.__file__).parent / "weights" / "nano"
@@ -142,3 +143,14 @@ def test_two_processes_average_gradients_and_seconds(tmp_path):
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(_average, (port, str(tmp_path)), nprocs=2)
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["[[[1.5, 1.5]], [[2.0, 2.0]]] 5.0"] * 2
+
+
+def test_a_model_is_calibrated_with_the_dialogues_of_its_stage():
+    """Those of instruction are of text alone, and other ones than those of the last stage."""
+    made = {
+        stage: next(iter(own_dialogues(WEIGHTS, None, None, 1, stage))) for stage in ("instruct", "experts")
+    }
+    for inputs in made.values():
+        assert set(inputs) == {"input_ids", "attention_mask"}
+        assert torch.equal(inputs["attention_mask"].bool(), inputs["input_ids"] != 0)
+    assert made["instruct"]["input_ids"].tolist() != made["experts"]["input_ids"].tolist()
