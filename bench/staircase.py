@@ -42,7 +42,7 @@ from ..agent.runtime import Session
 from ..tools.specialist import Specialist
 from ..training.generalist.alone import Facts, asked_of_a_picture, shipped_facts
 from ..training.generalist.wording import Wording
-from ..training.intervals import share
+from ..training.intervals import resampled, share
 from ..training.specialist.data import LABELS, load_split
 from .generalist import Speaker
 from .sizes_model import held_bytes
@@ -100,11 +100,20 @@ class Judge:
         return {row.fact_id for row in self._facts[case.label][case.query]}
 
 
+def balanced(right: np.ndarray, labels: np.ndarray) -> str:
+    """The mean recall of the labels, with its 95 % bootstrap interval over the cases."""
+    codes = np.unique(labels, return_inverse=True)[1]
+
+    def mean_recall(right: np.ndarray, codes: np.ndarray) -> float:
+        return 100 * float(np.mean([right[codes == code].mean() for code in np.unique(codes)]))
+
+    return "{:.1f} % [{:.1f}, {:.1f}]".format(*resampled(mean_recall, right, codes))
+
+
 def row(name: str, said: Sequence[Said], shown: Sequence[Case], judge: Judge, bytes_: int) -> dict[str, Any]:
     """One line of the table."""
     labels = np.array([case.label for case in shown])
     right = np.array([one.label for one in said]) == labels
-    recalls = [float(right[labels == label].mean()) for label in np.unique(labels)]
     found = [[judge.row_of(sentence) for sentence in one.sentences] for one in said]
     sentences = sum(map(len, found))
     supported = sum(row is not None for rows in found for row in rows)
@@ -117,7 +126,7 @@ def row(name: str, said: Sequence[Said], shown: Sequence[Case], judge: Judge, by
     return {
         "system": name,
         "diagnosis right": share(int(right.sum()), len(right)),
-        "balanced": f"{100 * float(np.mean(recalls)):.1f} %",
+        "balanced": balanced(right, labels),
         "named none": share(sum(one.label is None for one in said), len(said)),
         "supported of said": share(supported, sentences) if sentences else "says nothing",
         "unsupported an answer": f"{(sentences - supported) / len(said):.2f}",
@@ -185,7 +194,9 @@ def main() -> None:
         said = [*map(system, shown[: args.timed]), *system.many(shown[args.timed :])]
         line = row(name, said, shown, judge, size)
         print("\n".join(f"{key:24s} {value}" for key, value in line.items()), end="\n\n", flush=True)
-        table.append(line)
+        table.append(
+            line | {"cases": [(case.label, one.label) for case, one in zip(shown, said, strict=True)]}
+        )
     if args.json:
         args.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 

@@ -112,7 +112,9 @@ def test_a_line_of_the_table_counts_what_was_said(judge, facts):
     ]
     line = row("x", said, shown, judge, 2_000_000)
     wanted = 2 * len(all_rows) + len(facts["benign keratosis"]["treatment"])
-    assert line["diagnosis right"].strip().startswith("33.3 %") and line["balanced"] == "25.0 %"
+    assert line["diagnosis right"].strip().startswith("33.3 %") and line["balanced"].startswith(
+        "25.0 % [0.0, "
+    )
     supported = 100 * len(all_rows) / (len(all_rows) + 1)
     assert line["supported of said"].strip().startswith(f"{supported:.1f} %")
     assert line["unsupported an answer"] == "0.33"
