@@ -15,7 +15,8 @@ A fact sentence is supported when `verify` finds a row of the graph that says it
 coverage is the share of the rows asked for, of the true label, that a supported sentence says. Milliseconds
 are of the whole answer, and by the word said, since answers are of unequal length; they are processor time on
 one thread, which is what the clock shows on an idle machine. Who answers alone is timed on the first
-`--timed` cases, and writes the others in batches.
+`--timed` cases, and writes the others in batches. The cache is that of the conversations which the generalist
+keeps, after the last of them.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ def balanced(right: np.ndarray, labels: np.ndarray) -> str:
     return "{:.1f} % [{:.1f}, {:.1f}]".format(*resampled(mean_recall, right, codes))
 
 
-def row(name: str, said: Sequence[Said], shown: Sequence[Case], judge: Judge, bytes_: int) -> dict[str, Any]:
+def row(
+    name: str, said: Sequence[Said], shown: Sequence[Case], judge: Judge, sizes: tuple[int, int]
+) -> dict[str, Any]:
     """One line of the table."""
     labels = np.array([case.label for case in shown])
     right = np.array([one.label for one in said]) == labels
@@ -131,7 +134,7 @@ def row(name: str, said: Sequence[Said], shown: Sequence[Case], judge: Judge, by
         "supported of said": share(supported, sentences) if sentences else "says nothing",
         "unsupported an answer": f"{(sentences - supported) / len(said):.2f}",
         "asked-for facts said": share(covered, sum(map(len, wanted))),
-        "MB": f"{bytes_ / 1e6:.1f}",
+        "MB weights, cache": " ".join(f"{size / 1e6:.1f}" for size in sizes),
         "ms p50 / p95": f"{np.percentile(ms, 50):.0f} / {np.percentile(ms, 95):.0f}",
         "ms a word": f"{np.median(each):.0f}" if len(each) else "",
     }
@@ -139,8 +142,8 @@ def row(name: str, said: Sequence[Said], shown: Sequence[Case], judge: Judge, by
 
 def systems(
     args: argparse.Namespace, specialist: Specialist, lexicon: Lexicon
-) -> Iterator[tuple[str, System, int]]:
-    """Each step that is wanted, with the bytes of its weights in memory."""
+) -> Iterator[tuple[str, System, int, LocalVLM | None]]:
+    """Each step that is wanted, with the bytes of its weights in memory, and its generalist."""
     eye = sum(value.nbytes for value in specialist.network.state_dict().values())
     for name, folder, quantize, told in (
         ("alone", args.alone, False, None),
@@ -150,16 +153,16 @@ def systems(
         if name in args.only and folder:
             model = LocalVLM.from_folder(folder, quantize=quantize)
             size = held_bytes(model.loaded.model) + (eye if told else 0)
-            yield name, Alone(model, Speaker(folder, LONGEST), specialist.names, lexicon, told), size
+            yield name, Alone(model, Speaker(folder, LONGEST), specialist.names, lexicon, told), size, model
     for name, context in (("+ graph", OPEN), ("+ gate", CONTEXT)):
         if name in args.only:
             with Session(context=replace(context, profile=args.profile)) as session:
                 session.check()
                 talk = session.deps.generalist(args.profile)
                 assert isinstance(talk, LocalVLM)
-                yield name, Agent(session), held_bytes(talk.loaded.model) + eye
+                yield name, Agent(session), held_bytes(talk.loaded.model) + eye, talk
     if "specialist" in args.only:
-        yield "specialist", Classifier(specialist), eye
+        yield "specialist", Classifier(specialist), eye, None
 
 
 def main() -> None:
@@ -190,9 +193,9 @@ def main() -> None:
         list(cases(args.data, specialist.names, args.n, args.seed)),
     )
     table = []
-    for name, system, size in systems(args, specialist, lexicon):
+    for name, system, size, model in systems(args, specialist, lexicon):
         said = [*map(system, shown[: args.timed]), *system.many(shown[args.timed :])]
-        line = row(name, said, shown, judge, size)
+        line = row(name, said, shown, judge, (size, model.loaded.cache.bytes() if model else 0))
         print("\n".join(f"{key:24s} {value}" for key, value in line.items()), end="\n\n", flush=True)
         table.append(
             line | {"cases": [(case.label, one.label) for case, one in zip(shown, said, strict=True)]}

@@ -110,7 +110,7 @@ def test_a_line_of_the_table_counts_what_was_said(judge, facts):
         Said("benign keratosis", ["The first treatment of melanoma is homeopathy."], 300.0),
         Said(None, [], 200.0),
     ]
-    line = row("x", said, shown, judge, 2_000_000)
+    line = row("x", said, shown, judge, (2_000_000, 100_000))
     wanted = 2 * len(all_rows) + len(facts["benign keratosis"]["treatment"])
     assert line["diagnosis right"].strip().startswith("33.3 %") and line["balanced"].startswith(
         "25.0 % [0.0, "
@@ -119,7 +119,7 @@ def test_a_line_of_the_table_counts_what_was_said(judge, facts):
     assert line["supported of said"].strip().startswith(f"{supported:.1f} %")
     assert line["unsupported an answer"] == "0.33"
     assert line["asked-for facts said"].strip().startswith(f"{100 * len(all_rows) / wanted:.1f} %")
-    assert line["named none"].strip().startswith("33.3 %") and line["MB"] == "2.0"
+    assert line["named none"].strip().startswith("33.3 %") and line["MB weights, cache"] == "2.0 0.1"
     assert line["ms p50 / p95"] == f"200 / {np.percentile([100, 300, 200], 95):.0f}"
 
 
