@@ -146,14 +146,16 @@ def nf4() -> BitsAndBytesConfig:
     Embeddings and norms stay as they are.
     """
     import torch
-    from transformers import BitsAndBytesConfig
+    import transformers
 
-    return BitsAndBytesConfig(
+    untyped: Any = transformers.BitsAndBytesConfig
+    settings: BitsAndBytesConfig = untyped(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
+    return settings
 
 
 def _read(name: str, quantize: bool, revision: str | None, device: str, local: bool) -> tuple[Any, Any]:
