@@ -19,6 +19,7 @@ from ..agent.grounding import parse_statements
 from ..agent.lexicon import Lexicon
 from ..agent.prompts import prompt
 from ..agent.runtime import Session
+from ..tools.classify import NAME as CLASSIFY
 from ..tools.classify import as_finding, show
 from ..tools.specialist import Specialist
 from ..training.generalist.dialogues import Call, Message
@@ -30,11 +31,10 @@ LONGEST = 600
 """The most tokens of an answer."""
 TOGETHER = 32
 """Answers that are written at once."""
-CALLED = "classify_lesion"
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"properties": dict.fromkeys(names, {})}}}
     for name, names in (
-        ("classify_lesion", ("image", "second_look")),
+        (CLASSIFY, ("image", "second_look")),
         ("query_knowledge", ("query", "diseases")),
     )
 ]
@@ -80,10 +80,11 @@ class System(Protocol):
         """Answers one case, timed."""
 
     def many(self, shown: Sequence[Case]) -> list[Said]:
-        """Answers cases in whichever way is quickest."""
+        """Answers cases, one after the other unless there is a quicker way."""
+        return [self(case) for case in shown]
 
 
-class Alone:
+class Alone(System):
     """A model that answers without a call, perhaps told what the specialist says.
 
     Args:
@@ -113,7 +114,7 @@ class Alone:
         ]  # fmt: skip
         messages: list[BaseMessage] = [SystemMessage(prompt("system_nano")), HumanMessage(blocks)]
         if told := self._told(case):
-            call = {"name": CALLED, "args": {"image": "img1"}, "id": "1", "type": "tool_call"}
+            call = {"name": CLASSIFY, "args": {"image": "img1"}, "id": "1", "type": "tool_call"}
             messages += [AIMessage("", tool_calls=[call]), ToolMessage(told, tool_call_id="1")]
         asked = self._model.bind_tools(TOOLS, tool_choice="none", max_new_tokens=LONGEST)
         answer = asked.invoke(messages)
@@ -121,23 +122,18 @@ class Alone:
 
     def many(self, shown: Sequence[Case]) -> list[Said]:
         """Answers in batches of `TOGETHER`, as the speaker of `bench.generalist` does."""
-        n = len(shown)
-        blank = np.full((n, 1), np.nan)
-        pixels = np.stack([small(case.image) for case in shown])
-        bank = PictureBank(pixels, np.full(n, "lesion"), np.full(n, "test"), blank, [""], blank[:, 0], blank)
         found = []
-        for start in range(0, n, TOGETHER):
-            turns = [
-                Turn(self._said(index, shown[index])) for index in range(start, min(n, start + TOGETHER))
-            ]
-            found += [self._read(text, None) for text in self._speaker.write(turns, bank, {})]
+        for start in range(0, len(shown), TOGETHER):
+            some = shown[start : start + TOGETHER]
+            turns = [Turn(self._said(index, case)) for index, case in enumerate(some)]
+            found += [self._read(text, None) for text in self._speaker.write(turns, bank_of(some), {})]
         return found
 
     def _said(self, index: int, case: Case) -> list[Message]:
         said = [Message("user", case.question, images=[("img1", index)])]
         if told := self._told(case):
             said += [
-                Message("assistant", calls=[Call(CALLED, {"image": "img1"}, told)]),
+                Message("assistant", calls=[Call(CLASSIFY, {"image": "img1"}, told)]),
                 Message("tool", told),
             ]
         return said
@@ -163,7 +159,7 @@ class Alone:
         return next((name for name in self._names.values() if rest.startswith(name)), "something else")
 
 
-class Agent:
+class Agent(System):
     """The state machine.
 
     Args:
@@ -182,12 +178,8 @@ class Agent:
         label = answer.differential[0].name if answer.differential else None
         return Said(label, facts, ms)
 
-    def many(self, shown: Sequence[Case]) -> list[Said]:
-        """Answers one after the other."""
-        return [self(case) for case in shown]
 
-
-class Classifier:
+class Classifier(System):
     """The specialist: a diagnosis and not a word more.
 
     Args:
@@ -204,9 +196,13 @@ class Classifier:
         label = self._specialist.names[seen.label] if seen.label else None
         return Said(label, [], 1000 * (time.process_time() - start))
 
-    def many(self, shown: Sequence[Case]) -> list[Said]:
-        """Answers one after the other."""
-        return [self(case) for case in shown]
+
+def bank_of(shown: Sequence[Case]) -> PictureBank:
+    """The pictures of cases, in their order."""
+    n = len(shown)
+    blank = np.full((n, 1), np.nan)
+    pixels = np.stack([small(case.image) for case in shown])
+    return PictureBank(pixels, np.full(n, "lesion"), np.full(n, "test"), blank, [""], blank[:, 0], blank)
 
 
 def png(image: Image.Image) -> bytes:

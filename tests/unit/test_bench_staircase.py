@@ -100,6 +100,7 @@ def test_many_answers_are_read_as_one_is(judge):
     assert one.ms is not None and [(x.label, x.ms) for x in many] == [(one.label, None)] * 2
     assert [float(pixels.mean()) for _, pixels in model.seen] == pytest.approx([-1, 1], abs=0.01)
     assert [said[0].text for said, _ in model.seen] == ["What is it?"] * 2
+    assert alone.many([]) == []
 
 
 def test_a_line_of_the_table_counts_what_was_said(judge, facts):

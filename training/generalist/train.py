@@ -97,9 +97,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--adamw", action="store_true", help="AdamW for every parameter")
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument(
-        "--layers", type=int, help="of the decoder: those of --weights, or 5; more, and it is grown"
+        "--layers",
+        type=int,
+        help=f"of the decoder: those of --weights, or {SMALLEST.layers}; more, and it is grown",
     )
-    parser.add_argument("--width", type=int, help="of the decoder, in 64s: that of --weights, or 192")
+    parser.add_argument("--width", type=int, help=f"in 64s: that of --weights, or {SMALLEST.width}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="further processes that make dialogues")
