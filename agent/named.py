@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapidfuzz import fuzz
 
@@ -12,6 +12,20 @@ from .state import State
 
 ALIKE = 0.7
 """From this ratio of common letters on, a name that nobody knows is taken for a misspelt one."""
+
+
+class Heard(NamedTuple):
+    """Names of diseases that stand in a conversation.
+
+    Attributes:
+        named: All: linked in the words, shortlisted, subjects of fetched facts.
+        mentions: Those in the latest words of the user.
+        text: These words.
+    """
+
+    named: Sequence[str]
+    mentions: Sequence[str] = ()
+    text: str = ""
 
 
 def completed(name: str, named: Sequence[str], known: Callable[[str], bool]) -> str:
@@ -23,7 +37,7 @@ def completed(name: str, named: Sequence[str], known: Callable[[str], bool]) -> 
 
     Args:
         name: The name in the call.
-        named: Names in the conversation: linked in the words, shortlisted, subjects of fetched facts.
+        named: Names in the conversation.
         known: Whether the graph knows a name.
 
     Returns:
@@ -52,18 +66,28 @@ def _ratio(said: str, other: str) -> float:
     return fuzz.ratio(said, normalise(other)) / 100
 
 
-def names_of(state: State) -> list[str]:
-    """The disease names that the conversation has, the latest turn's first."""
+def heard_of(state: State) -> Heard:
+    """What the conversation has by way of disease names, the latest turn's first."""
     work = state["work"]
     facts = (row["subject"] for row in reversed(state.get("evidence", [])))
-    return list(dict.fromkeys([*work.get("mentions", []), *work.get("topics", []), *facts]))
+    mentions = work.get("mentions", [])
+    named = list(dict.fromkeys([*mentions, *work.get("topics", []), *facts]))
+    return Heard(named, mentions, work.get("text", ""))
 
 
-def completed_args(
-    args: dict[str, Any], named: Sequence[str], known: Callable[[str], bool]
-) -> dict[str, Any]:
-    """A call's arguments with every disease completed, each once."""
+def completed_args(args: dict[str, Any], heard: Heard, known: Callable[[str], bool]) -> dict[str, Any]:
+    """A call's arguments with every disease completed, each once.
+
+    A single name that nobody knows and that the user did not write either is a garbled copy: it is read as
+    the disease in the user's words that the call does not have, if there is one and no more.
+    """
     diseases = args.get("diseases")
     if not isinstance(diseases, list):
         return args
-    return {**args, "diseases": list(dict.fromkeys(completed(str(d), named, known) for d in diseases))}
+    read = [completed(str(name), heard.named, known) for name in diseases]
+    folded, text = {normalise(name) for name in read}, f" {normalise(heard.text)} "
+    strange = [name for name in read if f" {normalise(name)} " not in text and not known(name)]
+    left = [name for name in heard.mentions if normalise(name) not in folded]
+    if len(strange) == len(left) == 1:
+        read = [left[0] if name == strange[0] else name for name in read]
+    return {**args, "diseases": list(dict.fromkeys(read))}

@@ -40,7 +40,7 @@ from pathlib import Path
 import torch
 
 from ..agent.must_calls import MEDICAL, Turn, must_calls
-from ..agent.named import completed_args
+from ..agent.named import Heard, completed_args
 from ..agent.red_flags import LEVELS, triage
 from ..agent.turn_kind import intents, turn_kind
 from ..errors import BadInput
@@ -125,8 +125,9 @@ class Names:
     def read(self, call: Key, question: Question, finding: Finding | None) -> Key:
         """A call as it reaches the tools: its names completed from the conversation."""
         shown = [name for name, _ in finding.shares] if finding else []
-        named = [found.name for found in self.mentions(question.text)] + shown
-        return call[0], canonical(completed_args(json.loads(call[1]), named, self._known))
+        mentions = [found.name for found in self.mentions(question.text)]
+        heard = Heard([*mentions, *shown], mentions, question.text)
+        return call[0], canonical(completed_args(json.loads(call[1]), heard, self._known))
 
     def _known(self, name: str) -> bool:
         return any(normalise(found.matched) == normalise(name) for found in self.mentions(name))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..agent.named import completed_args
+from ..agent.named import Heard, completed_args
 from ..graph_schema.folding import normalise
 from ..graph_schema.linking import FLOOR
 from ..graph_schema.text import rank_names
@@ -101,7 +101,7 @@ class Player:
         self._kind, self.expected, self.made = message.kind, [], []
         self._good = self._exact = True
         self._again = 0
-        self._mentions = self._hear(message.text)
+        self._text, self._mentions = message.text, self._hear(message.text)
 
     def _skip(self) -> None:
         """Goes on to the next turn."""
@@ -138,7 +138,8 @@ class Player:
 
     def _read(self, call: Key) -> Key:
         """A call as it reaches the tools: names completed from the conversation, then linked."""
-        args = completed_args(json.loads(call[1]), self._named, self._knows)
+        heard = Heard(self._named, self._mentions, self._text)
+        args = completed_args(json.loads(call[1]), heard, self._knows)
         for i, asked in enumerate(args.get("diseases", [])):
             args["diseases"][i] = linked(asked, self._names)
         return call[0], canonical(args)

@@ -16,7 +16,7 @@ from ...tools.registry import REGISTRY
 from ..deps import Env
 from ..measures import owed_measures
 from ..must_calls import MAX_TRIES, must_calls, turn_of
-from ..named import completed_args, names_of
+from ..named import completed_args, heard_of
 from ..prompts import system_prompt
 from ..signs import owed_search
 from ..state import State, Work, decision, of_turn, spent
@@ -92,7 +92,7 @@ def no_model(error: Exception) -> dict[str, str]:
 
 def _calls(said: AIMessage, state: State, env: Env) -> list[ToolCall]:
     """The message's calls with ids of their own; names completed, repetitions and excess left out."""
-    named, calls = names_of(state), list[ToolCall]()
+    heard, calls = heard_of(state), list[ToolCall]()
 
     def known(name: str) -> bool:
         try:
@@ -103,7 +103,7 @@ def _calls(said: AIMessage, state: State, env: Env) -> list[ToolCall]:
 
     for call in said.tool_calls:
         args = {k: [str(x).strip() for x in v] if isinstance(v, list) else v for k, v in call["args"].items()}
-        args = completed_args(args, named, known)
+        args = completed_args(args, heard, known)
         if len(calls) < MAX_CALLS and not any(c["name"] == call["name"] and c["args"] == args for c in calls):
             name = f"call_{uuid.uuid4().hex[:12]}"
             calls.append(ToolCall(name=call["name"], args=args, id=name, type="tool_call"))

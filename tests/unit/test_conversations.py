@@ -21,8 +21,7 @@ from clarify.agent.generalist.profiles import nano_folder
 from clarify.errors import BadImage, BadInput
 from clarify.training.generalist.conversations import FILE, IMAGES, export, from_dialogue, opener, read, write
 from clarify.training.generalist.dialogues import DialogueMaker
-from clarify.training.generalist.encode import _PICTURE as PICTURE
-from clarify.training.generalist.encode import segments, system_text
+from clarify.training.generalist.encode import PICTURE, segments, system_text
 from clarify.training.generalist.pictures import PictureBank
 from clarify.training.generalist.records import Conversation, Record, call_id, from_record, to_record
 from clarify.training.generalist.world import load_names

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarify.agent.named import completed, completed_args, names_of
+from clarify.agent.named import Heard, completed, completed_args, heard_of
 
 NAMED = ["peroneal neuropathy", "basal cell carcinoma", "melanoma"]
 KNOWN = {"squamous cell carcinoma", "melanoma in situ", "neuropathy"}
@@ -50,13 +50,31 @@ def test_a_completed_name_is_one_of_the_conversation_or_as_it_was_and_stays(said
 
 def test_diseases_that_become_the_same_are_asked_for_once():
     args = {"query": "signs", "diseases": ["neuropathy", "peroneal"]}
-    assert completed_args(args, NAMED, lambda _: False)["diseases"] == ["peroneal neuropathy"]
-    assert completed_args({"image": "img1"}, NAMED, lambda _: False) == {"image": "img1"}
+    assert completed_args(args, Heard(NAMED), lambda _: False)["diseases"] == ["peroneal neuropathy"]
+    assert completed_args({"image": "img1"}, Heard(NAMED), lambda _: False) == {"image": "img1"}
 
 
 def test_the_names_of_a_conversation_are_what_was_linked_listed_and_fetched():
     state = {
-        "work": {"mentions": ["acne"], "topics": ["acne", "rosacea"]},
+        "work": {"mentions": ["acne"], "topics": ["acne", "rosacea"], "text": "is it acne?"},
         "evidence": [{"subject": "eczema"}, {"subject": "acne"}],
     }
-    assert names_of(state) == ["acne", "rosacea", "eczema"]
+    assert heard_of(state) == (["acne", "rosacea", "eczema"], ["acne"], "is it acne?")
+
+
+@pytest.mark.parametrize(
+    ("diseases", "text", "mentions", "meant"),
+    [
+        (["VT"], "what brings on VTZE?", ["vtze"], ["vtze"]),  # a garbled copy
+        (["acne", "x"], "acne or UEU?", ["acne", "ueu"], ["acne", "ueu"]),
+        (["x", "y"], "acne or UEU?", ["acne", "ueu"], ["x", "y"]),  # which is which?
+        (["foobaritis"], "foobaritis? I have acne too", ["acne"], ["foobaritis"]),  # the user's own word
+        (["melanoma"], "and acne?", ["acne"], ["melanoma"]),  # known, if not what was asked
+        (["x"], "acne or UEU?", ["acne", "ueu"], ["x"]),
+        (["x"], "what is it?", [], ["x"]),
+    ],
+)
+def test_a_name_that_nobody_knows_or_wrote_is_the_only_one_that_is_left(diseases, text, mentions, meant):
+    heard = Heard(["rosacea", *mentions], mentions, text)
+    read = completed_args({"diseases": diseases}, heard, {"melanoma", "acne"}.__contains__)
+    assert read == {"diseases": meant}

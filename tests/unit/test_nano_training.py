@@ -17,17 +17,17 @@ from clarify.bench.generalist_player import Player, key, linked, parse_calls
 from clarify.errors import BadInput
 from clarify.graph_schema.protocol import FactRow, SourceRef
 from clarify.training.generalist.dialogues import Call, DialogueMaker, Message, call_text
-from clarify.training.generalist.encode import (
-    _PICTURE,
-    corpus,
-    encode,
-    segments,
-    system_text,
-    train_tokenizer,
-    wrap_tokenizer,
-)
+from clarify.training.generalist.encode import PICTURE, encode, segments, system_text
 from clarify.training.generalist.model import Shape, build, grow, shape_of
 from clarify.training.generalist.phrasing import say_rows
+from clarify.training.generalist.tokenizer import (
+    corpus,
+    count_words,
+    rows_of,
+    train_tokenizer,
+    without_rare,
+    wrap_tokenizer,
+)
 from clarify.training.generalist.wording import Wording, load_wordings, misspelt
 from clarify.training.generalist.world import World, load_names
 from clarify.training.intervals import wilson
@@ -80,7 +80,7 @@ def test_the_chat_template_writes_what_was_trained_on(maker, tokenizer):
     for seed in range(60):
         messages = maker.make(random.Random(seed))
         text = fast.apply_chat_template(as_chat(messages), tools=TOOLS, tokenize=False)
-        assert text.replace("<image>", _PICTURE) == "".join(t for t, _ in segments(messages, system_text()))
+        assert text.replace("<image>", PICTURE) == "".join(t for t, _ in segments(messages, system_text()))
 
 
 def test_pieces_encode_as_the_whole(maker, tokenizer):
@@ -98,6 +98,42 @@ def test_names_keep_their_tokens_wherever_they_stand(tokenizer):
     for text in (f"[x-1] {name} | test", f'"diseases":[" {name}"]', f"The test for {name} is"):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         assert any(ids[i : i + len(inside)] == inside for i in range(len(ids)))
+
+
+def test_what_training_hardly_shows_is_spelt_in_pieces_that_it_does(maker):
+    told = ["the imiquimod cream and the fluorouracil cream " * 40, "a nimod is a fluor " * 2] * 3
+    old = train_tokenizer(told, 500)
+    words = {("\u0120imiquimod",): 90, ("\u0120n", "imod"): 2, ("\u0120fluor", "ouracil"): 0} | {
+        (letter, "x"): 50 for letter in "nimodfluracqet"
+    }
+    assert old.encode(" nimod").tokens == ["\u0120nimod"]
+    new = without_rare(old, {**words, ("\u0120cream",): 29})
+    assert new.encode(" imiquimod").tokens == ["\u0120imiquimod"]  # a whole word stays without its pieces
+    assert new.encode("imod").tokens == list("imod")
+    assert len(new.encode(" cream").tokens) > 1 and new.decode(new.encode(" cream é").ids) == " cream é"
+    assert [new.token_to_id(t) for t in ("<pad>", "<image>")] == [0, 8]
+    rows = rows_of(new, old)
+    assert len(rows) == new.get_vocab_size() < old.get_vocab_size()
+    assert all(old.id_to_token(int(row)) == new.id_to_token(i) for i, row in enumerate(rows))
+    with pytest.raises(BadInput, match="do not know"):
+        rows_of(old, new)
+
+
+def test_no_token_of_held_back_dialogues_is_one_that_training_hardly_shows(maker):
+    made = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(400))
+    old = train_tokenizer(corpus(made, system_text()), 2500)
+    new = without_rare(old, count_words(old, maker, 1200), 20)
+    unseen = DialogueMaker("test", load_names(None), [], ["melanoma"], Blank())
+
+    def tokens(tokenizer, maker, dialogues):
+        words = count_words(tokenizer, maker, dialogues).items()
+        return Counter(token for word, times in words for token in word * times)
+
+    def rare(tokenizer):
+        shown = tokens(tokenizer, maker, 1200)
+        return sum(n for t, n in tokens(tokenizer, unseen, 300).items() if len(t) > 1 and shown[t] < 20)
+
+    assert rare(new) <= rare(old) / 10 and rare(old) > 100
 
 
 def test_no_invented_word_is_in_both_splits():

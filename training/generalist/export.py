@@ -28,8 +28,9 @@ from transformers import (
 from ...agent.generalist.loading import nf4
 from ...errors import BadInput
 from ...hashing import file_sha256
-from .encode import IMAGE_TOKENS, wrap_tokenizer
+from .encode import IMAGE_TOKENS
 from .model import build, image_processor, shape_of
+from .tokenizer import wrap_tokenizer
 
 WEIGHTS = "model.safetensors"
 

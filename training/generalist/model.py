@@ -12,7 +12,9 @@ from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefi
 from ...errors import BadInput
 
 PICTURE_SIZE = 64
-_EMBEDDINGS, _LAYER = "model.text_model.embed_tokens.weight", "model.text_model.layers."
+EMBEDDINGS = ("model.text_model.embed_tokens.weight", "lm_head.weight")
+"""Of the tokens, as they are read and as they are written: one matrix by two names."""
+_LAYER = "model.text_model.layers."
 _OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
@@ -86,7 +88,7 @@ def build(
 def shape_of(state: Mapping[str, Tensor]) -> Shape:
     """Reads the decoder's shape off saved weights."""
     layers = 1 + max(int(key.removeprefix(_LAYER).split(".")[0]) for key in state if key.startswith(_LAYER))
-    return Shape(layers, state[_EMBEDDINGS].shape[1])
+    return Shape(layers, state[EMBEDDINGS[0]].shape[1])
 
 
 def grow(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:

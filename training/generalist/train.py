@@ -41,11 +41,12 @@ from transformers import Idefics3ForConditionalGeneration, PreTrainedModel
 from ..checkpoints import same_training, write_checkpoint
 from ..device import best_device, loader
 from .batches import Batch, Dialogues
-from .encode import corpus, system_text, train_tokenizer
+from .encode import system_text
 from .export import load_full, load_run
-from .model import SMALLEST, Shape, answer_loss, build, grow, shape_of
+from .model import EMBEDDINGS, SMALLEST, Shape, answer_loss, build, grow, shape_of
 from .pictures import PictureBank
 from .stages import STAGES, Mixture, Source
+from .tokenizer import corpus, count_words, rows_of, train_tokenizer, without_rare
 
 
 def optimizers(model: torch.nn.Module, lr: float, muon: bool) -> list[torch.optim.Optimizer]:
@@ -172,7 +173,8 @@ def train(args: argparse.Namespace) -> None:
 def shared_tokenizer(args: argparse.Namespace, source: Source, rank: int, world: int) -> Tokenizer:
     """The tokenizer of the run, of `--weights`, or a new one; the first process makes it for all.
 
-    A new one is trained on what the last stage reads, whichever comes first: all stages share it.
+    A new one is trained on what the last stage reads, whichever comes first: all stages share it. What other
+    dialogues hardly show is taken out of it.
     """
     path = args.out / "tokenizer.json"
     if rank == 0 and args.weights and not path.exists():
@@ -180,7 +182,8 @@ def shared_tokenizer(args: argparse.Namespace, source: Source, rank: int, world:
     elif rank == 0 and not path.exists():
         maker = Mixture([(source.dialogues(pictures=True), 19.0), *source.captions()])
         texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(6000))
-        train_tokenizer(corpus(texts, system_text()), args.vocab).save(str(path))
+        tokenizer = train_tokenizer(corpus(texts, system_text()), args.vocab)
+        without_rare(tokenizer, count_words(tokenizer, maker, 6000), 9).save(str(path))
     if world > 1:
         dist.barrier()
     return Tokenizer.from_file(str(path))
@@ -189,7 +192,7 @@ def shared_tokenizer(args: argparse.Namespace, source: Source, rank: int, world:
 def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditionalGeneration:
     """A new nano, or that of `--weights`, perhaps grown, perhaps with a pretrained tower."""
     image, pad, end = (tokenizer.token_to_id(token) for token in ("<image>", "<pad>", "<|end|>"))
-    state = load_weights(args.weights).state_dict() if args.weights else None
+    state = load_state(args.weights, tokenizer) if args.weights else None
     layers, width = shape_of(state) if state else SMALLEST
     shape = Shape(args.layers or layers, args.width or width)
     model = build(tokenizer.get_vocab_size(), image, pad, end, shape)
@@ -200,6 +203,17 @@ def begin(args: argparse.Namespace, tokenizer: Tokenizer) -> Idefics3ForConditio
     if args.tower:
         model.model.vision_model.load_state_dict(load_file(args.tower))
     return model
+
+
+def load_state(folder: Path, tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """Weights of a run or an exported folder, with the embeddings of a tokenizer that has some of its tokens.
+
+    Raises:
+        BadInput: The tokenizer has others.
+    """
+    rows = rows_of(tokenizer, Tokenizer.from_file(str(folder / "tokenizer.json")))
+    state = load_weights(folder).state_dict()
+    return {key: value[rows] if key in EMBEDDINGS else value for key, value in state.items()}
 
 
 def load_weights(folder: Path) -> PreTrainedModel:

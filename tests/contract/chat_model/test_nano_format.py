@@ -18,6 +18,7 @@ from clarify.agent.generalist.encoding import encode
 from clarify.training.generalist import encode as trained
 from clarify.training.generalist.dialogues import Call, Message, call_text
 from clarify.training.generalist.model import build, image_processor
+from clarify.training.generalist.tokenizer import train_tokenizer, wrap_tokenizer
 
 
 class ClassifyLesion(BaseModel):
@@ -61,8 +62,8 @@ DIALOGUE = [
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> LocalVLM:
     """nano's architecture and tokenizer, untrained."""
     torch.manual_seed(0)
-    tokenizer = trained.train_tokenizer([m.text for m in DIALOGUE] + [call_text(ASK)] * 5, 700)
-    fast = trained.wrap_tokenizer(tokenizer)
+    tokenizer = train_tokenizer([m.text for m in DIALOGUE] + [call_text(ASK)] * 5, 700)
+    fast = wrap_tokenizer(tokenizer)
     model = build(len(fast), *(tokenizer.token_to_id(t) for t in ("<image>", "<pad>", "<|end|>")))
     folder: Path = tmp_path_factory.mktemp("nano")
     model.save_pretrained(folder)
