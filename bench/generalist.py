@@ -2,10 +2,10 @@
 
     python -m clarify.bench.generalist --data SHARED_DATA --pictures runs/pictures.npz --n 1000
 
-Facts, names, wordings and pictures are of the test split. Nothing constrains the decoding. In each turn the
-model's own
-calls are answered by the made-up world and its own words stay in the conversation. Printed, with Wilson 95
-% intervals:
+Facts, names, wordings and pictures are of the test split. Calls and sentences are decoded without a grammar;
+between the brackets of a citation stands what was retrieved, as in the product
+(`agent/generalist/citing.py`; `--free` lifts that). In each turn the model's own calls are answered by the
+made-up world and its own words stay in the conversation. Printed, with Wilson 95 % intervals:
 
 - tool choice: turns in which the calls (names and arguments, in parallel groups, in order) are right. The
   first row counts what reaches the tools, as the state machine reads a call: names are completed from the
@@ -34,8 +34,16 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCriteriaList
+from torch import Tensor
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+)
 
+from ..agent.generalist.citing import Citing, only
 from ..graph_schema.folding import normalise
 from ..graph_schema.protocol import FactRow
 from ..training.generalist.dialogues import DialogueMaker, Message
@@ -94,16 +102,39 @@ class Talk(Conversation, Protocol):
         """Takes what the model wrote there."""
 
 
+class Cited(LogitsProcessor):
+    """Limits the citations of a batch as the product does.
+
+    Args:
+        tokenizer: Of the model.
+        talks: The conversations that are gone on with.
+    """
+
+    def __init__(self, tokenizer: Any, talks: Sequence[Conversation]) -> None:
+        self.tokenizer = tokenizer
+        self.rows = [Citing(tokenizer, [m.text for m in talk.said if m.role == "tool"]) for talk in talks]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        """Takes the new tokens so far, (batch, new), and the logits of the next, (batch, vocabulary)."""
+        for row, new, logits in zip(self.rows, input_ids, scores, strict=True):
+            if len(new):
+                row.accept(int(new[-1]), partial(self.tokenizer.decode, new))
+            if allowed := row.allowed():
+                only(logits, allowed)
+        return scores
+
+
 class Speaker:
-    """The exported folder, decoded greedily in batches without any grammar.
+    """The exported folder, decoded greedily in batches without a grammar.
 
     Args:
         folder: Of the weights.
         most_new: Longest answer or group of calls, in tokens; a longer one is cut there.
+        free: Whether anything may be cited.
     """
 
-    def __init__(self, folder: Path, most_new: int = MOST_NEW) -> None:
-        self.most_new = most_new
+    def __init__(self, folder: Path, most_new: int = MOST_NEW, *, free: bool = False) -> None:
+        self.most_new, self.free = most_new, free
         self.processor = AutoProcessor.from_pretrained(folder)
         self.processor.tokenizer.padding_side = "left"
         # For one token at a time of many rows on a CPU, 1.5 times as fast as the fused kernel.
@@ -132,12 +163,14 @@ class Speaker:
         batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         indices = [order.get(i, i) for p in players for m in p.said for _, i in m.images]
         pictures = bank.tensor(indices) if indices and bank is not None else torch.zeros(0)
+        cited = [] if self.free else [Cited(tokenizer, players)]
         made = self.model.generate(
             inputs_embeds=embedded(self.model, batch["input_ids"], pictures),
             attention_mask=batch["attention_mask"],
             max_new_tokens=self.most_new,
             do_sample=False,
             stopping_criteria=self.until,
+            logits_processor=LogitsProcessorList(cited),
         )
         texts = tokenizer.batch_decode(made, skip_special_tokens=False)
         return [t.split("<|end|>")[0].replace("<pad>", "") for t in texts]
@@ -193,10 +226,11 @@ def _part(
     order: dict[int, int],
     size: int,
     lexicon: Collection[str],
+    free: bool,
     made: list[list[Message]],
 ) -> list[Player]:
     bank = PictureBank.load(pictures) if pictures else None
-    return play(Speaker(weights), [Player(script, lexicon) for script in made], bank, order, size)
+    return play(Speaker(weights, free=free), [Player(script, lexicon) for script in made], bank, order, size)
 
 
 def report(players: list[Player], show: int) -> dict[str, Any]:
@@ -277,6 +311,7 @@ def main() -> None:
     parser.add_argument(
         "--shuffled", type=int, default=300, help="dialogues of the row with shuffled pictures"
     )
+    parser.add_argument("--free", action="store_true", help="let the model cite anything")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     bank = PictureBank.load(args.pictures) if args.pictures else None
@@ -285,7 +320,7 @@ def main() -> None:
     maker = DialogueMaker("test", names, [], bank.names if bank else [], bank)
 
     def run(made: list[list[Message]], order: dict[int, int]) -> list[Player]:
-        part = partial(_part, args.weights, args.pictures, order, args.batch, lexicon)
+        part = partial(_part, args.weights, args.pictures, order, args.batch, lexicon, args.free)
         return play_in(args.processes, part, made)
 
     made = list(scripts(maker, args.n, args.seed))

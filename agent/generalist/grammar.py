@@ -1,4 +1,4 @@
-"""Tool calls decoded under a grammar (xgrammar): the call is always well-formed, prose is never constrained.
+"""Tool calls decoded under a grammar (xgrammar): the call is always well-formed, prose is not constrained.
 
 "Always" needs bounded strings, lists and numbers and no free whitespace; see `bounded`.
 """
@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .citing import Citing, only
 from .tool_syntax import ToolSyntax
 
 if TYPE_CHECKING:
@@ -124,7 +125,12 @@ class GuideFactory:
         self._compiled: dict[str, xgrammar.CompiledGrammar] = {}
 
     def guide(
-        self, tools: Sequence[Mapping[str, Any]], choice: str, max_calls: int = 4, constrain: bool = True
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        choice: str,
+        max_calls: int = 4,
+        constrain: bool = True,
+        results: Sequence[str] | None = None,
     ) -> Guide:
         """Makes the guide of one generation.
 
@@ -133,16 +139,19 @@ class GuideFactory:
             choice: `auto`, `none`, `required`, or the name of a tool.
             max_calls: The most calls in one turn, at least 1.
             constrain: Whether a call that the model opens by itself is constrained (`auto` only).
+            results: Texts of the tool results, whose ids alone may then be cited; None: any may.
         """
+        citing = None if results is None else Citing(self.tokenizer, results)
         if not tools or choice == "none":
             banned = [i for m, i in self.markers.items() if m == self.syntax.begin]
-            return Guide(self, None, must=False, max_calls=0, banned=banned)
+            return Guide(self, None, must=False, max_calls=0, banned=banned, citing=citing)
         if choice not in ("auto", "required"):
             tools = [tool for tool in tools if tool["function"]["name"] == choice]
         must = choice != "auto"
         if not must and not constrain:
-            return Guide(self, None, must=False, max_calls=max_calls)
-        return Guide(self, self._compile(tools, max_calls if must else 1), must=must, max_calls=max_calls)
+            return Guide(self, None, must=False, max_calls=max_calls, citing=citing)
+        compiled = self._compile(tools, max_calls if must else 1)
+        return Guide(self, compiled, must=must, max_calls=max_calls, citing=citing)
 
     def spelled(self, ids: Sequence[int]) -> bytes:
         """The bytes that tokens stand for inside a call."""
@@ -194,8 +203,8 @@ def _sequence(parts: list[dict[str, Any]]) -> dict[str, Any]:
 class Guide:
     """Says which token may come next; one per generation.
 
-    Two states: prose (no mask) and inside a call (mask of the grammar). With `must` the first token is
-    already inside.
+    Two states: prose (no mask, but between the brackets of a citation) and inside a call (mask of the
+    grammar). With `must` the first token is already inside.
     """
 
     def __init__(
@@ -206,7 +215,9 @@ class Guide:
         must: bool,
         max_calls: int,
         banned: Sequence[int] = (),
+        citing: Citing | None = None,
     ) -> None:
+        self._citing = citing
         self._factory, self._compiled, self._must, self._banned = factory, compiled, must, list(banned)
         self._calls_left = max_calls
         self._matcher: xgrammar.GrammarMatcher | None = None
@@ -229,9 +240,9 @@ class Guide:
             self._matcher.fill_next_token_bitmask(self._bitmask)
             xgrammar.apply_token_bitmask_inplace(logits, self._bitmask[0].to(logits.device))
         elif self._compiled is not None and self._calls_left < 1:
-            keep = logits[self._factory.stop_ids].clone()
-            logits.fill_(float("-inf"))
-            logits[self._factory.stop_ids] = keep
+            only(logits, self._factory.stop_ids)
+        elif self._citing and (allowed := self._citing.allowed()):
+            only(logits, allowed)
         elif self._banned:
             logits[self._banned] = float("-inf")
 
@@ -243,7 +254,10 @@ class Guide:
             if not self._must and self._matcher.is_completed():
                 self._matcher, self._seen = None, len(text)
                 self._calls_left -= 1
-        elif self._compiled is not None and self._calls_left > 0:
+            return
+        if self._citing:
+            self._citing.accept(token, lambda: text)
+        if self._compiled is not None and self._calls_left > 0:
             self._watch(text)
 
     def forced(self) -> list[int]:
@@ -251,7 +265,9 @@ class Guide:
 
         The last one is left to the model: what follows it may belong to the same token.
         """
-        if self._matcher is None or not (text := self._matcher.find_jump_forward_string()):
+        if self._matcher is None:
+            return self._citing.forced() if self._citing else []
+        if not (text := self._matcher.find_jump_forward_string()):
             return []
         tokenizer, count = self._factory.tokenizer, len(self._ids)
         said = tokenizer.decode(self._ids, clean_up_tokenization_spaces=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -71,6 +71,8 @@ class LocalVLM(BaseChatModel):
     """Tokens that are guessed ahead at most: fewer passes of the model, the same answer; 0 turns it off."""
     constrain_auto: bool = True
     """Whether calls that the model begins by itself are decoded under the grammar."""
+    cites: bool = False
+    """Whether what it writes in brackets must be an id of a tool's result: for models taught to cite so."""
 
     @classmethod
     def from_folder(
@@ -167,7 +169,11 @@ class LocalVLM(BaseChatModel):
             raise BadInput("A generation needs a message, a token, a call and a temperature of at least 0.")
         choice = _choice(options.get("tool_choice"), tools)
         prompt, pictures = self.loaded.template.render(messages, tools, self.image_loader)
-        guide = {"tools": tools, "choice": choice, "max_calls": calls, "constrain": self.constrain_auto}
+        results = [str(m.text) for m in messages if isinstance(m, ToolMessage)] if self.cites else None
+        guide = {
+            "tools": tools, "choice": choice, "max_calls": calls, "constrain": self.constrain_auto,
+            "results": results,
+        }  # fmt: skip
         return _Run(self.loaded, prompt, pictures, guide, sampling, cancel)
 
     def _generate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from clarify.bench.generalist import Speaker, play, report, scripts
@@ -30,6 +32,33 @@ def test_it_calls_the_right_tool_with_the_right_arguments(scores):
 def test_what_it_states_is_what_the_cited_row_says(scores):
     faithful = scores["statements that say their row"]
     assert faithful["n"] >= 80 and faithful["hits"] / faithful["n"] >= 0.9
+
+
+def test_it_cites_nothing_that_was_not_retrieved_however_hot_it_writes():
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+    from clarify.agent.generalist.profiles import load_generalist
+
+    rows = [
+        f"[mel-{kind}-{i}] melanoma | {kind} | {said}"
+        for kind, things in (("cause", ("sun", "a gene")), ("test", ("a biopsy", "dermoscopy of the edge")))
+        for i, said in enumerate(things)
+    ]
+    call = {"name": "query_knowledge", "args": {"query": "causes", "diseases": ["melanoma"]}, "id": "1"}
+    said = [
+        SystemMessage("You are CLARIFY. Answer questions about skin from tool results alone."),
+        HumanMessage("What causes melanoma, and how is it found?"),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage("\n".join(rows), tool_call_id="1"),
+    ]
+    free, held = set(), set()
+    for cites, cited in ((False, free), (True, held)):
+        model = load_generalist("nano", cites=cites, temperature=2.5, max_new_tokens=120)
+        for seed in range(12):
+            cited |= set(re.findall(r"\[([^\[\]]*)\]", str(model.invoke(said, seed=seed).text)))
+    known = {row[1:].partition("]")[0] for row in rows}
+    assert held and held <= known
+    assert not free <= known  # so hot that it makes ids up, if it may
 
 
 def test_it_says_nearly_every_row(scores):
