@@ -114,7 +114,7 @@ class Cited(LogitsProcessor):
         self.tokenizer = tokenizer
         self.rows = [Citing(tokenizer, [m.text for m in talk.said if m.role == "tool"]) for talk in talks]
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Takes the new tokens so far, (batch, new), and the logits of the next, (batch, vocabulary)."""
         for row, new, logits in zip(self.rows, input_ids, scores, strict=True):
             if len(new):
