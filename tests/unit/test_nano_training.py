@@ -117,6 +117,15 @@ def test_what_training_hardly_shows_is_spelt_in_pieces_that_it_does(maker):
     assert all(old.id_to_token(int(row)) == new.id_to_token(i) for i, row in enumerate(rows))
     with pytest.raises(BadInput, match="do not know"):
         rows_of(old, new)
+    kept = without_rare(old, {**words, ("\u0120cream",): 29}, keep=True)
+    assert kept.get_vocab_size() == old.get_vocab_size()
+    for text in told[0][:80], " nimod <unused 300> <unused", "<unused 301>":
+        assert [kept.id_to_token(i) for i in kept.encode(text).ids] == new.encode(text).tokens
+        assert kept.decode(kept.encode(text).ids) == text
+        assert all(
+            old.token_to_id(token) == i
+            for token, i in zip(new.encode(text).tokens, kept.encode(text).ids, strict=True)
+        )
 
 
 def test_no_token_of_held_back_dialogues_is_one_that_training_hardly_shows(maker):

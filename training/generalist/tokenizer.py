@@ -4,7 +4,8 @@
         --weights weights/nano --out runs/lean/tokenizer.json
 
 The command takes such tokens out of the tokenizer of a trained nano; `train --weights weights/nano --out
-runs/lean` then goes on with the rows of the embeddings that are left.
+runs/lean` then goes on with the rows of the embeddings that are left. With `--keep` their places stay, empty,
+and the weights can be used as they are.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def count_words(tokenizer: Tokenizer, maker: Maker, dialogues: int = COUNTED) ->
     return words
 
 
-def without_rare(tokenizer: Tokenizer, words: Words, least: int = LEAST) -> Tokenizer:
+def without_rare(tokenizer: Tokenizer, words: Words, least: int = LEAST, *, keep: bool = False) -> Tokenizer:
     """Takes out the tokens that a training hardly shows, whose embeddings stay as they were drawn.
 
     BPE keeps every piece on the way to a longer token and every name that its own corpus repeats; a word that
@@ -113,6 +114,7 @@ def without_rare(tokenizer: Tokenizer, words: Words, least: int = LEAST) -> Toke
         tokenizer: Byte-level BPE.
         words: What the training shows, as `tokenizer` spells it.
         least: How often a token must be seen to stay.
+        keep: Whether all ids stay as they are; what goes is then renamed to what no text is spelt with.
 
     Returns:
         A tokenizer with fewer tokens, in the order that they had.
@@ -128,8 +130,10 @@ def without_rare(tokenizer: Tokenizer, words: Words, least: int = LEAST) -> Toke
     model["merges"] = [merge for merge in model["merges"] if "".join(merge) in parts]
     model["ignore_merges"] = True
     stays = parts | (model["vocab"].keys() - made.keys()) | {t for t in made if whole[t] >= least}
-    order = sorted(stays, key=model["vocab"].__getitem__)
-    model["vocab"] = {token: number for number, token in enumerate(order)}
+    order = sorted(model["vocab"].keys() if keep else stays, key=model["vocab"].__getitem__)
+    model["vocab"] = {
+        token if token in stays else f"<unused {number}>": number for number, token in enumerate(order)
+    }
     return Tokenizer.from_str(json.dumps(spelt))
 
 
@@ -183,13 +187,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="tokenizer.json of the run to begin")
     parser.add_argument("--brief", type=float, default=0.7)
     parser.add_argument("--least", type=int, default=LEAST)
+    parser.add_argument("--keep", action="store_true", help="keep the places of what is taken out")
     args = parser.parse_args()
     old = Tokenizer.from_file(str(args.weights / "tokenizer.json"))
     source = Source(args.data, PictureBank.load(args.pictures), "train", args.brief)
-    new = without_rare(old, count_words(old, source.dialogues(pictures=True)), args.least)
+    new = without_rare(old, count_words(old, source.dialogues(pictures=True)), args.least, keep=args.keep)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     new.save(str(args.out))
-    print(json.dumps({"tokens": new.get_vocab_size(), "before": old.get_vocab_size()}))
+    left = sum(not token.startswith("<unused ") for token in new.get_vocab())
+    print(json.dumps({"tokens": left, "before": old.get_vocab_size()}))
 
 
 if __name__ == "__main__":
