@@ -47,8 +47,8 @@ class LocalVLM(BaseChatModel):
 
     Tool calls are decoded under a grammar, so a call that was begun is always well-formed: with `tool_choice`
     `required` or a tool's name the whole answer is calls, with `auto` only what follows the call marker is
-    constrained. Generation is serialised per loaded model; copies made by `bind_tools` share the model and
-    its prefix cache.
+    constrained. Prose is free, but for what stands in brackets with `cites`. Generation is serialised per
+    loaded model; copies made by `bind_tools` share the model and its prefix cache.
 
     Example:
         >>> from clarify.agent.generalist import LocalVLM  # doctest: +SKIP

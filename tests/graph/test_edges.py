@@ -442,7 +442,13 @@ def test_a_name_that_a_call_garbles_is_read_as_the_one_that_was_asked_about(sess
     assert not answer.abstained and answer.evidence[0].subject == "melanocytic nevus"
 
 
-def test_a_name_that_is_like_none_of_the_conversation_is_left_for_the_graph_to_refuse(session: Make) -> None:
+def test_a_name_that_nobody_knows_or_wrote_is_read_as_the_only_one_in_the_words(session: Make) -> None:
     facts = Facts()
     session(good("describe", "Napoleon"), facts=facts).ask("What is psoriasis?")
+    assert facts.asked[0] == ("describe", ("psoriasis",))
+
+
+def test_a_name_that_the_user_wrote_is_left_for_the_graph_to_refuse(session: Make) -> None:
+    facts = Facts()
+    session(good("describe", "Napoleon"), facts=facts).ask("Did Napoleon have psoriasis?")
     assert ("describe", ("Napoleon",)) in facts.asked
