@@ -86,8 +86,9 @@ def completed_args(args: dict[str, Any], heard: Heard, known: Callable[[str], bo
         return args
     read = [completed(str(name), heard.named, known) for name in diseases]
     folded, text = {normalise(name) for name in read}, f" {normalise(heard.text)} "
-    strange = [name for name in read if f" {normalise(name)} " not in text and not known(name)]
     left = [name for name in heard.mentions if normalise(name) not in folded]
-    if len(strange) == len(left) == 1:
-        read = [left[0] if name == strange[0] else name for name in read]
+    if len(left) == 1:  # only then is the graph asked
+        strange = [name for name in read if f" {normalise(name)} " not in text and not known(name)]
+        if len(strange) == 1:
+            read = [left[0] if name == strange[0] else name for name in read]
     return {**args, "diseases": list(dict.fromkeys(read))}

@@ -89,8 +89,9 @@ def corpus(make: Iterable[list[Message]], system: str, seed: int = 0) -> Iterato
 def count_words(tokenizer: Tokenizer, maker: Maker, dialogues: int = COUNTED) -> Words:
     """Counts the words of some dialogues, none of which `train_tokenizer` read."""
     words: Counter[tuple[str, ...]] = Counter()
+    system = system_text()
     for number in range(dialogues):
-        for text, _ in segments(maker.make(random.Random(f"tok/{number}")), system_text()):
+        for text, _ in segments(maker.make(random.Random(f"tok/{number}")), system):
             read = tokenizer.encode(text, add_special_tokens=False)
             word: list[str] = []
             for i, token in enumerate(read.tokens):

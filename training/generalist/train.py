@@ -46,7 +46,7 @@ from .export import load_full, load_run
 from .model import EMBEDDINGS, SMALLEST, Shape, answer_loss, build, grow, shape_of
 from .pictures import PictureBank
 from .stages import STAGES, Mixture, Source
-from .tokenizer import corpus, count_words, rows_of, train_tokenizer, without_rare
+from .tokenizer import COUNTED, LEAST, corpus, count_words, rows_of, train_tokenizer, without_rare
 
 
 def optimizers(model: torch.nn.Module, lr: float, muon: bool) -> list[torch.optim.Optimizer]:
@@ -181,9 +181,11 @@ def shared_tokenizer(args: argparse.Namespace, source: Source, rank: int, world:
         shutil.copyfile(args.weights / "tokenizer.json", path)
     elif rank == 0 and not path.exists():
         maker = Mixture([(source.dialogues(pictures=True), 19.0), *source.captions()])
-        texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(6000))
+        dialogues = 6000
+        texts = (maker.make(random.Random(f"tokenizer/{i}")) for i in range(dialogues))
         tokenizer = train_tokenizer(corpus(texts, system_text()), args.vocab)
-        without_rare(tokenizer, count_words(tokenizer, maker, 6000), 9).save(str(path))
+        least = LEAST * dialogues // COUNTED
+        without_rare(tokenizer, count_words(tokenizer, maker, dialogues), least).save(str(path))
     if world > 1:
         dist.barrier()
     return Tokenizer.from_file(str(path))
