@@ -17,9 +17,11 @@ the prompt and of the answer but its last; activations are not computed.
 exactly as many tokens after the same prompt, which starts with a picture. Weights are the tensors that are
 held before the first pass. The peak is `max_memory_allocated` with no other variant in memory; on a CPU it
 is weights and cache after the answer (a CPU with AVX512-BF16 repacks 4-bit layers on the first pass, with
-scales of 16 bits). Times are taken in turns, all variants in memory, after one turn that does not count;
-ratios are of medians over the turns, with the 95 % bootstrap interval. On one thread of a CPU they are
-processor time, which is what the clock shows on an idle machine; elsewhere they are the clock's.
+scales of 16 bits). 4-bit layers are called straight, as the product does (`agent.generalist.straight`), and
+in a last row as bitsandbytes calls them. Times are taken in turns, all variants in memory, after one turn
+that does not count; ratios are of medians over the turns, with the 95 % bootstrap interval. On one thread
+of a CPU they are processor time, which is what the clock shows on an idle machine; elsewhere they are the
+clock's.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from ..agent.generalist.straight import straighten
 from ..errors import BadInput
 from ..training.device import best_device
 from ..training.intervals import ratio_of_medians
@@ -177,6 +180,10 @@ def measure(
         found[variant.name] = memory(build(config, variant, device), inputs, tokens)
         gc.collect()  # 4-bit weights and their layers hold each other
     models = [build(config, variant, device) for variant in rows]
+    for model, variant in zip(models, rows, strict=True):
+        answer(model, inputs, 2)
+        if variant.straight:  # as in `agent.generalist`, after a first pass
+            straighten(model)
     times = np.empty((len(rows), repeats + 1, tokens))
     for turn in range(repeats + 1):
         for k in range(len(rows)):
@@ -265,6 +272,7 @@ def main() -> None:
         check_room(report["computed"], device)
         cuda = device.type == "cuda"
         where = torch.cuda.get_device_name(device) if cuda else f"CPU, {args.threads} thread(s)"
+        rows.append(Variant("NF4, as bitsandbytes calls it", True, 0, straight=False))
         found = measure(shape, rows, context, args.tokens, args.repeats, device)
         clock = clock_name(device)
         report |= {"device": where, "clock": clock, "tokens": args.tokens, "measured": found}

@@ -73,11 +73,12 @@ SIZES = ("layers", "hidden", "intermediate", "heads", "kv_heads")
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to hold a model: in NF4 or in bf16, without so many decoder blocks."""
+    """A way to hold a model: in NF4 or bf16, without so many decoder blocks; how layers are called."""
 
     name: str
     quantized: bool
     removed: int
+    straight: bool = True
 
 
 def variants(removed: int) -> list[Variant]:

@@ -16,6 +16,7 @@ from .grammar import GuideFactory
 from .loaded import LoadedModel
 from .messages import ChatTemplate, fallback_syntax
 from .prefix_cache import PrefixCache
+from .straight import straighten
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedTokenizerBase
@@ -108,6 +109,7 @@ def load(
     )
     if warm:
         _warm(loaded)
+        straighten(model)
     return loaded
 
 
