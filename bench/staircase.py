@@ -153,7 +153,8 @@ def systems(
         if name in args.only and folder:
             model = LocalVLM.from_folder(folder, quantize=quantize)
             size = held_bytes(model.loaded.model) + (eye if told else 0)
-            yield name, Alone(model, Speaker(folder, LONGEST), specialist.names, lexicon, told), size, model
+            speaker = Speaker(folder, LONGEST, free=True)
+            yield name, Alone(model, speaker, specialist.names, lexicon, told), size, model
     for name, context in (("+ graph", OPEN), ("+ gate", CONTEXT)):
         if name in args.only:
             with Session(context=replace(context, profile=args.profile)) as session:

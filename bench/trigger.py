@@ -3,11 +3,11 @@
     python -m clarify.bench.trigger --data SHARED_DATA --pictures runs/pictures.npz --n 6000
 
 VILA-M3's released evaluation puts the trigger into the text itself, and names the modality in the prompt.
-Here nothing is put in and nothing is forced: calls are decoded without a grammar, the graph's must-call edges
-are off. Calls are free-running, answers as scripted: with the first token of prose a turn ends and the
-script's answer takes its place, so that thousands of dialogues can be played (`bench.generalist` lets the
-model write its own). Facts, names, wordings and pictures are of the test split. Printed, with n and 95 %
-Wilson intervals:
+Here nothing is put in and nothing is forced: only a call that the model begins is under the grammar, as in
+the product, and the graph's must-call edges are off. Calls are free-running, answers as scripted: with the
+first token of prose a turn ends and the script's answer takes its place, so that thousands of dialogues can
+be played (`bench.generalist` lets the model write its own). Facts, names, wordings and pictures are of the
+test split. Printed, with n and 95 % Wilson intervals:
 
 - of a turn, as its calls reach the tools (`agent/named.py`; asking for what the conversation holds is no
   call): which tools and how often, with which arguments, in which order, each alone and all three; its first

@@ -74,7 +74,7 @@ class Generation:
         self.prompt_tokens = self.cached_tokens = self.new_tokens = self.passes = 0
         self.ms: dict[str, float] = {}
         self._ids: list[int] = []
-        self._chooser, self._writer = _Chooser(sampling), _Writer(lm)
+        self._chooser, self._writer = _Chooser(sampling), Writer(lm)
 
     def __iter__(self) -> Iterator[str]:
         """Generates; closing the iterator or setting the cancel event ends it between two tokens."""
@@ -235,8 +235,12 @@ class _Chooser:
         return int(torch.multinomial(shares, 1, generator=self._random))
 
 
-class _Writer:
-    """Turns tokens into text bit by bit; waits while a character is incomplete, drops control tokens."""
+class Writer:
+    """Turns tokens into text bit by bit; waits while a character is incomplete, drops control tokens.
+
+    Args:
+        lm: The model that wrote them.
+    """
 
     def __init__(self, lm: LoadedModel) -> None:
         markers = set(lm.guides.markers.values())
@@ -247,6 +251,7 @@ class _Writer:
         self._text = ""
 
     def add(self, token: int) -> str:
+        """Takes a token; returns the text so far."""
         if token not in self._hidden:
             self._ids.append(token)
         before, after = self._read(self._start, self._done), self._read(self._start, len(self._ids))
@@ -256,6 +261,7 @@ class _Writer:
         return self._text
 
     def end(self) -> str:
+        """The text with what is incomplete."""
         before, after = self._read(self._start, self._done), self._read(self._start, len(self._ids))
         return self._text + after[len(before) :]
 

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .citing import Citing, only
+from .citing import only
+from .copying import Copying
 from .tool_syntax import ToolSyntax
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class GuideFactory:
         choice: str,
         max_calls: int = 4,
         constrain: bool = True,
-        results: Sequence[str] | None = None,
+        read: tuple[Sequence[str], Sequence[str]] | None = None,
     ) -> Guide:
         """Makes the guide of one generation.
 
@@ -139,19 +140,19 @@ class GuideFactory:
             choice: `auto`, `none`, `required`, or the name of a tool.
             max_calls: The most calls in one turn, at least 1.
             constrain: Whether a call that the model opens by itself is constrained (`auto` only).
-            results: Texts of the tool results, whose ids alone may then be cited; None: any may.
+            read: For a model that was taught to copy, texts of the tool results and of what the user wrote.
         """
-        citing = None if results is None else Citing(self.tokenizer, results)
+        copying = Copying(self.tokenizer, *read) if read else None
         if not tools or choice == "none":
             banned = [i for m, i in self.markers.items() if m == self.syntax.begin]
-            return Guide(self, None, must=False, max_calls=0, banned=banned, citing=citing)
+            return Guide(self, None, must=False, max_calls=0, banned=banned, copying=copying)
         if choice not in ("auto", "required"):
             tools = [tool for tool in tools if tool["function"]["name"] == choice]
         must = choice != "auto"
         if not must and not constrain:
-            return Guide(self, None, must=False, max_calls=max_calls, citing=citing)
+            return Guide(self, None, must=False, max_calls=max_calls, copying=copying)
         compiled = self._compile(tools, max_calls if must else 1)
-        return Guide(self, compiled, must=must, max_calls=max_calls, citing=citing)
+        return Guide(self, compiled, must=must, max_calls=max_calls, copying=copying)
 
     def spelled(self, ids: Sequence[int]) -> bytes:
         """The bytes that tokens stand for inside a call."""
@@ -203,8 +204,8 @@ def _sequence(parts: list[dict[str, Any]]) -> dict[str, Any]:
 class Guide:
     """Says which token may come next; one per generation.
 
-    Two states: prose (no mask, but between the brackets of a citation) and inside a call (mask of the
-    grammar). With `must` the first token is already inside.
+    Two states: prose (no mask but that of a copy) and inside a call (mask of the grammar, and of a copy where
+    the grammar lets it go on). With `must` the first token is already inside.
     """
 
     def __init__(
@@ -215,9 +216,9 @@ class Guide:
         must: bool,
         max_calls: int,
         banned: Sequence[int] = (),
-        citing: Citing | None = None,
+        copying: Copying | None = None,
     ) -> None:
-        self._citing = citing
+        self._copying = copying
         self._factory, self._compiled, self._must, self._banned = factory, compiled, must, list(banned)
         self._calls_left = max_calls
         self._matcher: xgrammar.GrammarMatcher | None = None
@@ -239,15 +240,23 @@ class Guide:
 
             self._matcher.fill_next_token_bitmask(self._bitmask)
             xgrammar.apply_token_bitmask_inplace(logits, self._bitmask[0].to(logits.device))
+            if (allowed := self._allowed()) and bool(logits[allowed].isfinite().any()):
+                only(logits, allowed)
         elif self._compiled is not None and self._calls_left < 1:
             only(logits, self._factory.stop_ids)
-        elif self._citing and (allowed := self._citing.allowed()):
-            only(logits, allowed)
-        elif self._banned:
-            logits[self._banned] = float("-inf")
+        else:
+            if allowed := self._allowed():
+                only(logits, allowed)
+            if self._banned:
+                logits[self._banned] = float("-inf")
+
+    def _allowed(self) -> list[int]:
+        return self._copying.allowed() if self._copying else []
 
     def accept(self, token: int, text: str) -> None:
         """Takes the chosen token and the text generated so far, which includes it."""
+        if self._copying:
+            self._copying.accept(token, lambda: text)
         if self._matcher is not None:
             self._matcher.accept_token(token)
             self._ids = [] if token in self._factory.markers.values() else [*self._ids, token]
@@ -255,8 +264,6 @@ class Guide:
                 self._matcher, self._seen = None, len(text)
                 self._calls_left -= 1
             return
-        if self._citing:
-            self._citing.accept(token, lambda: text)
         if self._compiled is not None and self._calls_left > 0:
             self._watch(text)
 
@@ -266,7 +273,7 @@ class Guide:
         The last one is left to the model: what follows it may belong to the same token.
         """
         if self._matcher is None:
-            return self._citing.forced() if self._citing else []
+            return self._copying.forced() if self._copying else []
         if not (text := self._matcher.find_jump_forward_string()):
             return []
         tokenizer, count = self._factory.tokenizer, len(self._ids)

@@ -48,7 +48,7 @@ def load_generalist(
     """
     kind, _, rest = profile.partition(":")
     if kind == "nano" and (rest or profile == "nano"):
-        kind, rest, fields = "path", rest or str(nano_folder()), {"cites": True, **fields}
+        kind, rest, fields = "path", rest or str(nano_folder()), {"copies": True, **fields}
     if kind in ("server", "openai") and rest:
         return _served(kind, rest, image_loader, fields)
     if kind in ("path", "hub") and rest:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -47,8 +47,8 @@ class LocalVLM(BaseChatModel):
 
     Tool calls are decoded under a grammar, so a call that was begun is always well-formed: with `tool_choice`
     `required` or a tool's name the whole answer is calls, with `auto` only what follows the call marker is
-    constrained. Prose is free, but for what stands in brackets with `cites`. Generation is serialised per
-    loaded model; copies made by `bind_tools` share the model and its prefix cache.
+    constrained. Prose is free, but for a model that `copies`. Generation is serialised per loaded
+    model; what `bind_tools` returns shares the model and its prefix cache.
 
     Example:
         >>> from clarify.agent.generalist import LocalVLM  # doctest: +SKIP
@@ -71,8 +71,8 @@ class LocalVLM(BaseChatModel):
     """Tokens that are guessed ahead at most: fewer passes of the model, the same answer; 0 turns it off."""
     constrain_auto: bool = True
     """Whether calls that the model begins by itself are decoded under the grammar."""
-    cites: bool = False
-    """Whether what it writes in brackets must be an id of a tool's result: for models taught to cite so."""
+    copies: bool = False
+    """Whether it cites only what was retrieved, and copies what it begins to copy: for models taught so."""
 
     @classmethod
     def from_folder(
@@ -169,10 +169,10 @@ class LocalVLM(BaseChatModel):
             raise BadInput("A generation needs a message, a token, a call and a temperature of at least 0.")
         choice = _choice(options.get("tool_choice"), tools)
         prompt, pictures = self.loaded.template.render(messages, tools, self.image_loader)
-        results = [str(m.text) for m in messages if isinstance(m, ToolMessage)] if self.cites else None
+        read = {kind: [str(m.text) for m in messages if m.type == kind] for kind in ("tool", "human")}
         guide = {
             "tools": tools, "choice": choice, "max_calls": calls, "constrain": self.constrain_auto,
-            "results": results,
+            "read": (read["tool"], read["human"]) if self.copies else None,
         }  # fmt: skip
         return _Run(self.loaded, prompt, pictures, guide, sampling, cancel)
 

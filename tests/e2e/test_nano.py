@@ -52,8 +52,8 @@ def test_it_cites_nothing_that_was_not_retrieved_however_hot_it_writes():
         ToolMessage("\n".join(rows), tool_call_id="1"),
     ]
     free, held = set(), set()
-    for cites, cited in ((False, free), (True, held)):
-        model = load_generalist("nano", cites=cites, temperature=2.5, max_new_tokens=120)
+    for copies, cited in ((False, free), (True, held)):
+        model = load_generalist("nano", copies=copies, temperature=2.5, max_new_tokens=120)
         for seed in range(12):
             cited |= set(re.findall(r"\[([^\[\]]*)\]", str(model.invoke(said, seed=seed).text)))
     known = {row[1:].partition("]")[0] for row in rows}

@@ -159,6 +159,14 @@ def test_a_world_answers_the_same_question_the_same_way():
     assert world.rows("treatment", ["abc"]) == world.rows("treatment", ["abc"])
 
 
+def test_an_id_names_one_row_of_a_dialogue(maker):
+    """As in a graph; else a sentence that says its row would be held against another one's."""
+    for seed in range(400):
+        calls = [call for message in maker.make(random.Random(seed)) for call in message.calls]
+        rows = {row.model_dump_json(): row.fact_id for call in calls for row in call.rows}
+        assert len(set(rows.values())) == len(rows)
+
+
 def test_a_second_look_is_never_learnt_as_the_models_own_call(maker):
     for seed in range(200):
         for message in maker.make(random.Random(seed)):

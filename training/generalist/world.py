@@ -118,6 +118,7 @@ class World:
         self._form = rng.choices([f for f, _ in _FORMS], [w for _, w in _FORMS])[0]
         self._kinds = KIND_OF if rng.random() < 0.6 else {p: self._letters(2, 6) for p in KIND_OF}
         self._source = self._letters(2, 5)
+        self._ids: set[str] = set()
 
     def _letters(self, least: int, most: int) -> str:
         return "".join(
@@ -246,21 +247,25 @@ class World:
         self, disease: Disease, predicate: str, number: int, other: str = "", text: str | None = None
     ) -> FactRow:
         text = self.phrase() if text is None else text
-        digest = f"{self.rng.randrange(16**5):05x}"
+        digest = self.rng.randrange(16**5)
         return FactRow(
-            fact_id=self._form.format(
-                slug=disease.slug,
-                kind=self._kinds[predicate],
-                number=number,
-                source=self._source,
-                digest=digest,
-            ),
+            fact_id=self._id(disease.slug, self._kinds[predicate], number, digest),
             statement=state(predicate, disease.name, text, other),
             source=SourceRef(id="made-up", title="made up for training"),
             subject=disease.name,
             predicate=f"{predicate} {other}" if other else predicate,
             object=text,
         )
+
+    def _id(self, slug: str, kind: str, number: int, digest: int) -> str:
+        """An id that no other row has, as in a real graph: counted on where it is taken."""
+        fields = {"slug": slug, "kind": kind, "source": self._source}
+        while (
+            made := self._form.format(**fields, number=number, digest=f"{digest % 16**5:05x}")
+        ) in self._ids:
+            number, digest = number + 1, digest + 1
+        self._ids.add(made)
+        return made
 
     def _treatments(self, query: str, a: str, b: str) -> list[FactRow]:
         """Two rows a treatment: the same one for both diseases, or one to give and one to avoid."""
