@@ -24,14 +24,14 @@ def scores():
 
 
 def test_it_calls_the_right_tool_with_the_right_arguments(scores):
-    # Second cut: 73 of 82 here. The aim is 0.97; raise this floor with every better training.
+    # 79 of 81 here, 96.5 % of 1980 in the bench. Raise this floor with every better training.
     right = scores["right tool and arguments"]
-    assert right["n"] >= 60 and right["hits"] / right["n"] >= 0.8
+    assert right["n"] >= 60 and right["hits"] / right["n"] >= 0.92
 
 
 def test_what_it_states_is_what_the_cited_row_says(scores):
     faithful = scores["statements that say their row"]
-    assert faithful["n"] >= 80 and faithful["hits"] / faithful["n"] >= 0.9
+    assert faithful["n"] >= 80 and faithful["hits"] / faithful["n"] >= 0.98
 
 
 def test_it_cites_nothing_that_was_not_retrieved_however_hot_it_writes():
