@@ -13,6 +13,7 @@ from clarify.bench.milliseconds import (
     PREFILL,
     REST,
     SPECIALIST,
+    Spent,
     Stopwatch,
     figure,
     measure,
@@ -89,14 +90,19 @@ def test_a_system_is_measured_after_a_first_answer(clock, monkeypatch, capsys):
 
     found = measure(system, ["a", "b"])
     assert asked == ["a", "a", "b"]
-    assert found == pytest.approx({SPECIALIST: 20, REST: 80, "words": 7})
-    show({"one": found}, 2)
+    assert found.parts == pytest.approx({SPECIALIST: 20, REST: 80})
+    assert (found.ms, found.words) == (pytest.approx([100, 100]), [7, 7])
+    show({"alone": found, "other": Spent({REST: 50.0}, [40.0, 60.0], [14, 14])})
     said = capsys.readouterr().out
-    assert "| specialist | 20 (20%) |" in said and "| all | 100 |" in said and "| verify |  |" in said
+    assert "| specialist | 20 (20%) |  |" in said and "| all | 100 | 50 |" in said
+    assert "other: a word takes 0.25 x [0.20, 0.30] of what it takes alone" in said
 
 
 def test_a_bar_is_as_long_as_its_parts():
-    found = {"a<b": {SPECIALIST: 30.0, REST: 70.0, "words": 5.0}, "c": {REST: 50.0, "words": 1.0}}
+    found = {
+        "a<b": Spent({SPECIALIST: 30.0, REST: 70.0}, [100.0], [5]),
+        "c": Spent({REST: 50.0}, [50.0], [1]),
+    }
     sheet = ET.fromstring(figure(found))
     space = "{http://www.w3.org/2000/svg}"
     bars = [r for r in sheet.iter(f"{space}rect") if r.get("height") == "34"]
