@@ -45,7 +45,7 @@ class Citing:
             self._paths = [path[1:] for path in self._paths if path[0] == token and len(path) > 1]
         elif [token] == self._opening:
             sentence = text().rpartition("\n")[2]
-            self._paths = [self._spelt(f" [{cited}]")[1:] for cited in self.of(sentence)]
+            self._paths = [self._spelt(f"{cited}]") for cited in self.of(sentence)]
 
     def allowed(self) -> list[int]:
         """Tokens that may come next; empty outside of a citation, where any may."""
