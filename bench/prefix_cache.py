@@ -320,7 +320,7 @@ def main() -> None:
         deps = default_deps(Settings(home=Path(home)))
         loaded: Any = load_generalist("nano", image_loader=deps.images.open)
         loaded.loaded.cache = Watched(loaded.loaded.cache.capacity)
-        model = ManyWays(loaded=loaded.loaded, image_loader=deps.images.open)
+        model = ManyWays(loaded=loaded.loaded, image_loader=deps.images.open, copies=loaded.copies)
         session = Session(deps=replace(deps, generalist=lambda profile: model))
         asked = ask(model, session, threads)
     print(
