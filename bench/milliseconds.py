@@ -11,7 +11,6 @@ answers.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections import defaultdict
@@ -35,7 +34,7 @@ from ..apps.picture import document, nth_colour
 from ..graph_schema.stores.base import BaseStore
 from ..tools.specialist import Specialist
 from ..training.intervals import resampled
-from .staircase import cases, systems
+from .staircase import arguments, cases, systems
 from .staircase_systems import System
 
 SPECIALIST, PREFILL, REST = "specialist", "generalist: prefill", "state machine, checkpoint and all else"
@@ -177,18 +176,8 @@ def _box(x: float, y: float, wide: float, tall: float, colour: int) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder with ham10000/")
-    parser.add_argument(
-        "--alone", type=Path, help="full-precision folder of a model trained by --stage alone"
-    )
-    parser.add_argument("--profile", default="nano", help="the state machine's generalist")
-    parser.add_argument("--n", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments(__doc__, 60)
     parser.add_argument("--svg", type=Path)
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     args.only, args.packed = ("alone", "+ graph", "+ gate"), None
     torch.set_num_threads(1)

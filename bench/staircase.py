@@ -166,24 +166,35 @@ def systems(
         yield "specialist", Classifier(specialist), eye, None
 
 
-def main() -> None:
-    """Command line."""
+def arguments(description: str | None, n: int) -> argparse.ArgumentParser:
+    """What every bench of these systems asks for.
+
+    Args:
+        description: Of the bench.
+        n: Default number of cases.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with ham10000/")
     parser.add_argument(
         "--alone", type=Path, help="full-precision folder of a model trained by --stage alone"
     )
-    parser.add_argument("--packed", type=Path, help="the same, pruned and in NF4")
     parser.add_argument(
         "--profile", default="", help="of the state machine's generalist, as `clarify ask` has it"
     )
-    parser.add_argument("--only", nargs="+", choices=STEPS, default=STEPS)
-    parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--timed", type=int, default=200, help="cases answered one by one")
+    parser.add_argument("--n", type=int, default=n)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    return parser
+
+
+def main() -> None:
+    """Command line."""
+    parser = arguments(__doc__, 1000)
+    parser.add_argument("--packed", type=Path, help="the same, pruned and in NF4")
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--timed", type=int, default=200, help="cases answered one by one")
     args = parser.parse_args()
     torch.set_num_threads(1)
     deps = default_deps()

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-_ROW = re.compile(r"^\[([^\[\]\n]+)\] [^|\n]+ \| [^|\n]+ \| (.+)$", re.MULTILINE)
+ROW = re.compile(r"^\[([^\[\]\n]+)\] ([^|\n]+) \| (?:differs from ([^|\n]+)|[^|\n]+) \| (.+)$", re.MULTILINE)
 _FINDING = re.compile(r"^(img\d+)\b[^:|\n]*:", re.MULTILINE)
-"""A line of `tools.render`: a fact, its id and its object; a picture's finding."""
+"""A line of `tools.render`: a fact, its id, subject, other disease and object; a picture's finding."""
 
 
 class Citing:
@@ -35,8 +35,8 @@ class Citing:
         self._objects: dict[str, str] = {}
         for text in results:
             self._objects |= {f"{SPECIALIST}{image}": "" for image in _FINDING.findall(text)}
-            self._objects |= {cited: normalise(said) for cited, said in _ROW.findall(text)}
-        self._opening = self._spelt(" [")
+            self._objects |= {cited: normalise(said) for cited, _, _, said in ROW.findall(text)}
+        self._opening = spelt(tokenizer, " [")
         self._paths: list[list[int]] = []
 
     def accept(self, token: int, text: Callable[[], str]) -> None:
@@ -45,7 +45,7 @@ class Citing:
             self._paths = [path[1:] for path in self._paths if path[0] == token and len(path) > 1]
         elif [token] == self._opening:
             sentence = text().rpartition("\n")[2]
-            self._paths = [self._spelt(f"{cited}]") for cited in self.of(sentence)]
+            self._paths = [spelt(self._tokenizer, f"{cited}]") for cited in self.of(sentence)]
 
     def allowed(self) -> list[int]:
         """Tokens that may come next; empty outside of a citation, where any may."""
@@ -70,9 +70,11 @@ class Citing:
         findings = [cited for cited, words in self._objects.items() if not words]
         return [*longest, *findings] if longest else list(self._objects)
 
-    def _spelt(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
-        return ids
+
+def spelt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a text alone."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    return ids
 
 
 def only(logits: torch.Tensor, allowed: Sequence[int]) -> None:

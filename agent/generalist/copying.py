@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from .citing import Citing
+from .citing import ROW, Citing, spelt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_ROW = re.compile(r"^\[[^\[\]\n]+\] ([^|\n]+) \| (?:differs from ([^|\n]+)|[^|\n]+) \| (.+)$")
-"""A line of `tools.render.render_rows`: subject, other disease, object."""
 SURE = 3
 """So many tokens, or a word and the start of the next, are no chance: what begins so is a copy."""
 
@@ -51,14 +48,14 @@ class Copying:
         self, tokenizer: PreTrainedTokenizerBase, results: Iterable[str], asked: Iterable[str]
     ) -> None:
         results, self._tokenizer = list(results), tokenizer
-        self._citing, self._newline = Citing(tokenizer, results), self._spelt("\n")[0]
+        self._citing, self._newline = Citing(tokenizer, results), spelt(tokenizer, "\n")[0]
         lines = [line for text in results for line in text.splitlines()]
-        rows = [row.groups() for line in lines if (row := _ROW.match(line))]
+        rows = [row.groups()[1:] for line in lines if (row := ROW.fullmatch(line))]
         self._texts: dict[int, list[tuple[list[int], int]]] = defaultdict(list)
         for text in sorted({part for row in rows for part in row if part}):
-            ids = self._spelt(f" {text}")
+            ids = spelt(tokenizer, f" {text}")
             self._texts[ids[0]].append((ids, self._sure(ids)))
-        self._others = [self._spelt(f" {line}") for line in [*asked, *lines] if not _ROW.match(line)]
+        self._others = [spelt(tokenizer, f" {line}") for line in [*asked, *lines] if not ROW.fullmatch(line)]
         self._written: list[int] = []
         self._copies: list[_Copy] = []
 
@@ -76,8 +73,7 @@ class Copying:
         """Tokens that may come next; empty: any."""
         if cited := self._citing.allowed():
             return cited
-        ways = self._ways()
-        return sorted({way[0] for way in ways}) if ways and all(ways) else []
+        return sorted({way[0] for way in self._ways()})
 
     def forced(self) -> list[int]:
         """Tokens that must come next."""
@@ -108,7 +104,3 @@ class Copying:
         """How many tokens of a text, once written, are no chance."""
         begun = (at for at, token in enumerate(ids) if at and str(self._tokenizer.decode(token))[:1] == " ")
         return min(SURE, next(begun, SURE) + 1)
-
-    def _spelt(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
-        return ids

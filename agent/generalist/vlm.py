@@ -169,10 +169,11 @@ class LocalVLM(BaseChatModel):
             raise BadInput("A generation needs a message, a token, a call and a temperature of at least 0.")
         choice = _choice(options.get("tool_choice"), tools)
         prompt, pictures = self.loaded.template.render(messages, tools, self.image_loader)
-        read = {kind: [str(m.text) for m in messages if m.type == kind] for kind in ("tool", "human")}
+        kinds = ("tool", "human") if self.copies else ()
+        read = tuple([str(m.text) for m in messages if m.type == kind] for kind in kinds)
         guide = {
             "tools": tools, "choice": choice, "max_calls": calls, "constrain": self.constrain_auto,
-            "read": (read["tool"], read["human"]) if self.copies else None,
+            "read": read or None,
         }  # fmt: skip
         return _Run(self.loaded, prompt, pictures, guide, sampling, cancel)
 
